@@ -1,0 +1,3 @@
+//! `netpol-agent`, for nodes and clusters.
+
+fn main() {}

@@ -1,0 +1,219 @@
+//! The Kubernetes objects that netpol reads, trimmed to what it needs and free of `kube` types.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use netpol_common::names::{ObjectName, WorkloadName};
+use netpol_common::words::Protocol;
+
+/// Labels by key.
+pub type Labels = BTreeMap<String, String>;
+
+/// One object of a kind that the index holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A namespace.
+    Namespace(Namespace),
+    /// A pod.
+    Pod(Pod),
+    /// An owner of pods, or an owner of such an owner.
+    Owner(Owner),
+    /// A service.
+    Service(Service),
+    /// A slice of a service's endpoints.
+    EndpointSlice(EndpointSlice),
+    /// A node.
+    Node(Node),
+}
+
+/// What identifies an [`Object`].
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ObjectKey {
+    /// A namespace by name.
+    Namespace(String),
+    /// A pod by namespace, name and uid: a later pod of the same name is another object.
+    Pod(ObjectName, String),
+    /// An owner by namespace, kind and name.
+    Owner(WorkloadName),
+    /// A service.
+    Service(ObjectName),
+    /// An endpoint slice.
+    EndpointSlice(ObjectName),
+    /// A node by name.
+    Node(String),
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its labels; `kubernetes.io/metadata.name` is always among them in a cluster.
+    pub labels: Labels,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub name: PodName,
+    /// `metadata.uid`; empty in hand-written inventories.
+    pub uid: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// The node it runs on, once scheduled.
+    pub node: Option<String>,
+    /// Whether it uses its node's network namespace, so that its addresses are the node's.
+    pub host_network: bool,
+    /// `status.podIPs`, or `status.podIP` alone.
+    pub ips: Vec<IpAddr>,
+    /// The controlling owner reference.
+    pub owner: Option<OwnerReference>,
+    /// Container ports with a name, over all containers.
+    pub named_ports: Vec<NamedPort>,
+    /// `metadata.creationTimestamp`: before it, its addresses were not its own.
+    pub created: Option<Timestamp>,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// When a pod of phase `Succeeded` or `Failed` gave up its addresses: the last container's `finishedAt`.
+    pub finished: Option<Timestamp>,
+    /// Whether the phase is `Succeeded` or `Failed`.
+    pub terminal: bool,
+}
+
+/// Namespace and name of a pod, with a default for tests.
+pub type PodName = NamespacedName;
+
+/// Namespace and name, empty by default.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct NamespacedName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+/// `metadata.ownerReferences[…]` of the controller.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct OwnerReference {
+    /// API group and version, e.g. `apps/v1`.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Name; the namespace is that of the object which bears the reference.
+    pub name: String,
+    /// `metadata.uid` of the owner.
+    pub uid: String,
+}
+
+/// A container port with a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedPort {
+    /// The name.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The number.
+    pub port: u16,
+}
+
+/// A workload controller: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, ReplicationController.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Namespace, kind and name.
+    pub name: WorkloadName,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Its own controlling owner.
+    pub owner: Option<OwnerReference>,
+    /// `spec.selector.matchLabels`; empty where the kind has none of its own (CronJob).
+    pub selector: Labels,
+    /// The labels of its pod template; empty where only metadata is read (ReplicaSet, Job under an owner).
+    pub template_labels: Labels,
+    /// Whether the pod template asks for the host's network.
+    pub host_network: bool,
+}
+
+/// Where a service's port leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServicePort {
+    /// The port's name; empty if it has none.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// `port`.
+    pub port: u16,
+    /// `nodePort`.
+    pub node_port: Option<u16>,
+}
+
+/// A service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Service {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// `clusterIPs`, without `None`.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `externalIPs` and the load balancer's addresses.
+    pub external_ips: Vec<IpAddr>,
+    /// `spec.selector`; empty if it has none.
+    pub selector: Labels,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+}
+
+/// Endpoints of a service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndpointSlice {
+    /// Namespace and name of the slice.
+    pub name: ObjectName,
+    /// The service, from the label `kubernetes.io/service-name`.
+    pub service: Option<String>,
+    /// The endpoints.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// The ports, as (name, protocol, target port).
+    pub ports: Vec<NamedPort>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SliceEndpoint {
+    /// Its addresses, all alike.
+    pub addresses: Vec<IpAddr>,
+    /// The pod behind it, if `targetRef` names one.
+    pub pod: Option<ObjectName>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// `status.addresses` of the types that hold addresses.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+impl Object {
+    /// What identifies it.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Namespace(namespace) => ObjectKey::Namespace(namespace.name.clone()),
+            Self::Pod(pod) => ObjectKey::Pod((&pod.name).into(), pod.uid.clone()),
+            Self::Owner(owner) => ObjectKey::Owner(owner.name.clone()),
+            Self::Service(service) => ObjectKey::Service(service.name.clone()),
+            Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
+            Self::Node(node) => ObjectKey::Node(node.name.clone()),
+        }
+    }
+}
+
+impl From<&NamespacedName> for ObjectName {
+    fn from(name: &NamespacedName) -> Self {
+        Self::new(&name.namespace, &name.name)
+    }
+}

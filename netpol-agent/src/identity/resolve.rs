@@ -1,0 +1,88 @@
+//! From addresses to workloads: both ends of a sighting, at the time it was seen.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use netpol_common::names::{ObjectName, WorkloadName};
+use netpol_common::record::Endpoint;
+use netpol_common::words::{Protocol, View};
+
+/// An end of an edge of the flow graph.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Peer {
+    /// Pods of one workload.
+    Workload(WorkloadName),
+    /// A node: its own processes, its host-network pods, and whatever it masquerades.
+    Node(String),
+    /// The endpoints of `default/kubernetes`.
+    ApiServer,
+    /// An address outside the cluster.
+    External(IpAddr),
+}
+
+/// What identifies an edge of the flow graph.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EdgeId {
+    /// Who opens connections.
+    pub client: Peer,
+    /// To whom.
+    pub server: Peer,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The port behind DNAT: the target port, where policies match.
+    pub port: u16,
+}
+
+/// What is to be resolved: the ends as they were seen, when, and by whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sighting {
+    /// The client as seen.
+    pub client: Endpoint,
+    /// The server as seen: before DNAT on the client's interface.
+    pub server: Endpoint,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The server's port as seen.
+    pub port: u16,
+    /// From when to when it was seen; without it, valid whenever its addresses are.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Whose interface saw it.
+    pub view: Option<View>,
+}
+
+/// What is known about a resolved edge besides its ends.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Mark {
+    /// The service that was addressed.
+    pub by_service: Option<ObjectName>,
+    /// The client is the server's own node: probes, exempt from policies.
+    pub own_node: bool,
+    /// The client is a node that stands for a client unseen (NodePort with SNAT, a masqueraded source).
+    pub real_client_unseen: bool,
+}
+
+/// The outcome of resolving a sighting.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Resolution {
+    /// The edges it stands for: one, or one for each workload behind a service.
+    Edges(Vec<(EdgeId, Mark)>),
+    /// An end cannot be told. Never a guess; it may be later.
+    Unresolved(Unresolved),
+}
+
+/// Why an end cannot be told.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
+pub enum Unresolved {
+    /// Within the cluster's ranges, but nobody's at that time.
+    #[error("{0} belonged to no known pod at that time")]
+    UnknownPod(IpAddr),
+    /// More than one pod's at that time.
+    #[error("{0} belonged to more than one pod at that time: {1}")]
+    Ambiguous(IpAddr, String),
+    /// A service without endpoints at that time.
+    #[error("service {0} had no endpoints for port {1}")]
+    NoEndpoints(ObjectName, u16),
+    /// A named pod or workload that is not in the inventory.
+    #[error("{0} is not in the inventory")]
+    NotInInventory(String),
+}

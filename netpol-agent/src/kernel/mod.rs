@@ -1,0 +1,1 @@
+//! The kernel program as user space sees it: loading, maps, walking, first sights.

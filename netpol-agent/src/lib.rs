@@ -1,0 +1,21 @@
+//! netpol learns Kubernetes NetworkPolicies from real traffic.
+//!
+//! Data flows one way: packet → edge → graph → policy. The pure core ([`identity`], [`ledger`], [`graph`],
+//! [`policy`], [`flows`]) knows no clock, no file, no socket, no `kube` client and no aya; time is an argument.
+//! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`]), the command line ([`cli`]), and,
+//! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
+
+pub mod cli;
+pub mod flows;
+pub mod graph;
+pub mod identity;
+pub mod inventory;
+#[cfg(feature = "ebpf")]
+pub mod kernel;
+pub mod ledger;
+#[cfg(feature = "ebpf")]
+pub mod node;
+pub mod observe;
+pub mod policy;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,1 @@
+//! The node agent: interfaces to pods, attaching, reading the kernel maps, and delivering batches.

@@ -1,0 +1,1 @@
+//! The policy engine: from the flow graph and the identity index to NetworkPolicies. No clock, no I/O, no kube client.

@@ -1,0 +1,1 @@
+//! The graph on disk: SQLite, with migrations.

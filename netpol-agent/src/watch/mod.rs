@@ -1,0 +1,1 @@
+//! The watchers of the API server that feed the identity index.

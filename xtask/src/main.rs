@@ -1,0 +1,3 @@
+//! Set-up, build, lab, demo, test and bench of netpol.
+
+fn main() {}
