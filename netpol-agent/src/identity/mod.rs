@@ -3,7 +3,11 @@
 //! The index holds plain objects ([`objects`]) that either an inventory of files or the watchers of the API server
 //! feed to it by three verbs: apply, delete, reset. It does no I/O and knows no clock.
 
+mod index;
 pub mod objects;
 mod resolve;
+mod view;
 
+pub use index::Index;
 pub use resolve::{EdgeId, Mark, Peer, Resolution, Sighting, Unresolved};
+pub use view::{LabelSource, WorkloadView};

@@ -45,12 +45,29 @@ pub enum ObjectKey {
     Node(String),
 }
 
+/// A kind of [`Object`], as far as whole lists go: each kind is listed on its own.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ObjectKind {
+    /// Namespaces.
+    Namespace,
+    /// Pods.
+    Pod,
+    /// Owners of the kind named: `Deployment`, `Job` …
+    Owner(String),
+    /// Services.
+    Service,
+    /// Endpoint slices.
+    EndpointSlice,
+    /// Nodes.
+    Node,
+}
+
 /// A namespace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Namespace {
     /// Its name.
     pub name: String,
-    /// Its labels; `kubernetes.io/metadata.name` is always among them in a cluster.
+    /// Its labels; `kubernetes.io/metadata.name` is added where it is missing.
     pub labels: Labels,
 }
 
@@ -71,6 +88,8 @@ pub struct Pod {
     pub ips: Vec<IpAddr>,
     /// The controlling owner reference.
     pub owner: Option<OwnerReference>,
+    /// `metadata.generateName`.
+    pub generate_name: Option<String>,
     /// Container ports with a name, over all containers.
     pub named_ports: Vec<NamedPort>,
     /// `metadata.creationTimestamp`: before it, its addresses were not its own.
@@ -126,6 +145,8 @@ pub struct Owner {
     pub name: WorkloadName,
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.generateName`.
+    pub generate_name: Option<String>,
     /// Its own controlling owner.
     pub owner: Option<OwnerReference>,
     /// `spec.selector.matchLabels`; empty where the kind has none of its own (CronJob).
@@ -145,8 +166,19 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// `port`.
     pub port: u16,
+    /// `targetPort`, used where no endpoint slice of the service is known.
+    pub target: TargetPort,
     /// `nodePort`.
     pub node_port: Option<u16>,
+}
+
+/// A service's `targetPort`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TargetPort {
+    /// A number; that of the service port itself where none is given.
+    Number(u16),
+    /// The name of a container port, which may differ in number from pod to pod.
+    Name(String),
 }
 
 /// A service.
@@ -162,6 +194,10 @@ pub struct Service {
     pub selector: Labels,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// `externalTrafficPolicy: Local`: clients of its node ports keep their addresses.
+    pub keeps_client: bool,
+    /// `metadata.creationTimestamp`: before it, its addresses were not its own.
+    pub created: Option<Timestamp>,
 }
 
 /// Endpoints of a service.
@@ -184,6 +220,8 @@ pub struct SliceEndpoint {
     pub addresses: Vec<IpAddr>,
     /// The pod behind it, if `targetRef` names one.
     pub pod: Option<ObjectName>,
+    /// Whether it may be sent traffic: ready, or still serving while it terminates.
+    pub usable: bool,
 }
 
 /// A node.
@@ -195,9 +233,24 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNet>,
+    /// `metadata.creationTimestamp`: before it, its addresses were not its own.
+    pub created: Option<Timestamp>,
 }
 
 impl Object {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Namespace(_) => ObjectKind::Namespace,
+            Self::Pod(_) => ObjectKind::Pod,
+            Self::Owner(owner) => ObjectKind::Owner(owner.name.kind.clone()),
+            Self::Service(_) => ObjectKind::Service,
+            Self::EndpointSlice(_) => ObjectKind::EndpointSlice,
+            Self::Node(_) => ObjectKind::Node,
+        }
+    }
+
     /// What identifies it.
     #[must_use]
     pub fn key(&self) -> ObjectKey {
@@ -208,6 +261,21 @@ impl Object {
             Self::Service(service) => ObjectKey::Service(service.name.clone()),
             Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
             Self::Node(node) => ObjectKey::Node(node.name.clone()),
+        }
+    }
+}
+
+impl ObjectKey {
+    /// The kind of the object that it identifies.
+    #[must_use]
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Namespace(_) => ObjectKind::Namespace,
+            Self::Pod(..) => ObjectKind::Pod,
+            Self::Owner(name) => ObjectKind::Owner(name.kind.clone()),
+            Self::Service(_) => ObjectKind::Service,
+            Self::EndpointSlice(_) => ObjectKind::EndpointSlice,
+            Self::Node(_) => ObjectKind::Node,
         }
     }
 }

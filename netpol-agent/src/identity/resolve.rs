@@ -73,12 +73,12 @@ pub enum Resolution {
 /// Why an end cannot be told.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
 pub enum Unresolved {
-    /// Within the cluster's ranges, but nobody's at that time.
-    #[error("{0} belonged to no known pod at that time")]
+    /// An address of the cluster, but nobody's at that time.
+    #[error("{0} belonged to no known pod, service or node at that time")]
     UnknownPod(IpAddr),
-    /// More than one pod's at that time.
-    #[error("{0} belonged to more than one pod at that time: {1}")]
-    Ambiguous(IpAddr, String),
+    /// More than one owner's at that time; the owners are listed.
+    #[error("{0} may have belonged to any of several at that time: {1}")]
+    Ambiguous(String, String),
     /// A service without endpoints at that time.
     #[error("service {0} had no endpoints for port {1}")]
     NoEndpoints(ObjectName, u16),
