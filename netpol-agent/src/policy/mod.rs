@@ -1,1 +1,35 @@
-//! The policy engine: from the flow graph and the identity index to NetworkPolicies. No clock, no I/O, no kube client.
+//! The policy engine: from the flow graph to NetworkPolicies. Pure: no clock, no I/O, no kube client.
+//!
+//! [`synthesise`] turns a [`FlowGraph`](crate::graph::FlowGraph) and a [`Cluster`] into a [`Proposal`]: one policy
+//! for each workload with learned edges, and findings about everything that a person should know before trusting
+//! it. [`emit`] writes policies, one module for each format. [`evaluate`] judges traffic under policies as
+//! Kubernetes specifies it, and shares no code with the synthesiser: it is its judge.
+
+pub mod cluster;
+mod dns;
+pub mod emit;
+pub mod evaluate;
+pub mod finding;
+mod labels;
+mod learn;
+pub mod model;
+mod names;
+pub mod options;
+mod peers;
+mod ports;
+mod rules;
+mod selectors;
+mod synthesis;
+mod text;
+pub mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use cluster::Cluster;
+pub use finding::Finding;
+pub use model::{
+    Basis, Direction, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
+};
+pub use options::{Dns, OneWay, Options};
+pub use synthesis::synthesise;

@@ -1,0 +1,337 @@
+//! What a person should know about a proposal: gaps in what was seen, and what a policy allows beyond it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use netpol_common::names::WorkloadName;
+
+use super::model::{Direction, PortSpec};
+use super::text::{self, list};
+use crate::identity::{EdgeId, Peer};
+
+/// One finding. The order of the variants is the order in which they are listed: the gravest first.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Finding {
+    /// No selector matches this workload and no other of its namespace.
+    Unselectable {
+        /// The workload.
+        workload: WorkloadName,
+        /// The workloads that every selector for it matches too.
+        clashes: BTreeSet<WorkloadName>,
+        /// A label that would tell it apart, for its pod template.
+        add: (String, String),
+    },
+    /// A learned edge cannot be written as a rule. Its workload gets no policy, since one would deny that edge.
+    Withheld {
+        /// The workload without a policy.
+        workload: WorkloadName,
+        /// The direction of the edge.
+        direction: Direction,
+        /// The edge.
+        edge: EdgeId,
+        /// Why it cannot be written.
+        reason: Inexpressible,
+    },
+    /// More external addresses than a person wants to read. The rule holds every address that the graph knows.
+    NeedsWidening {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction of the edges.
+        direction: Direction,
+        /// The port.
+        port: PortSpec,
+        /// How many addresses.
+        addresses: usize,
+    },
+    /// Traffic of which an end could not be told, so that both ends are incomplete.
+    Unresolved {
+        /// The ends as they were seen, and why they could not be told.
+        what: String,
+    },
+    /// An edge whose outcome could not be seen: no rule.
+    UnknownOutcome {
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// The two ends of an edge contradict each other: the workload's own view denies what the other end's view
+    /// says. The edge is allowed.
+    ViewsDisagree {
+        /// The direction that rests on the other end's view.
+        direction: Direction,
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// UDP without replies, not often enough to make a rule.
+    OneWayLeftOut {
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// A policy allows more than was seen.
+    Widening {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction that is wider.
+        direction: Direction,
+        /// What it lets in.
+        what: Widening,
+    },
+    /// The client is a node that stands for a client unseen.
+    RealClientUnseen {
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// Rules of this direction rest on the other ends' views alone.
+    OtherView {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+        /// How many edges.
+        edges: usize,
+    },
+    /// A workload has a policy, but nothing was seen in this direction: its policy denies all of it.
+    NoTraffic {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+    },
+    /// A workload without a learned edge gets no policy.
+    NoPolicy {
+        /// The workload.
+        workload: WorkloadName,
+    },
+    /// A workload on its nodes' network gets no policy.
+    HostNetwork {
+        /// The workload.
+        workload: WorkloadName,
+    },
+    /// Probes from the workload's own nodes, which no policy can deny, make no rule.
+    OwnNode {
+        /// The workload.
+        workload: WorkloadName,
+        /// How many edges.
+        edges: usize,
+    },
+    /// Attempts that were refused or not answered make no rule.
+    NotEstablished {
+        /// How many edges.
+        edges: usize,
+    },
+    /// DNS was asked for, but the inventory names no resolver of the cluster.
+    NoResolver,
+}
+
+/// Why an edge cannot be written as a rule.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Inexpressible {
+    /// No selector matches the peer alone.
+    Unselectable,
+    /// The peer is not in the inventory.
+    NotInInventory,
+    /// The inventory names no address of the peer.
+    NoAddress,
+    /// Port 0 cannot be written.
+    PortZero,
+}
+
+/// What a policy lets in beyond what was seen.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Widening {
+    /// Everything at a node's or kube-apiserver's addresses, not only the peer that was seen.
+    Addresses {
+        /// The peer that was seen.
+        peer: Peer,
+        /// Its addresses.
+        addresses: BTreeSet<IpAddr>,
+        /// On these ports.
+        ports: Vec<PortSpec>,
+    },
+    /// DNS over the other protocol, or to resolvers that were not seen in use.
+    Dns {
+        /// The other end.
+        peer: Peer,
+        /// On these ports.
+        ports: Vec<PortSpec>,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.word())?;
+        match self {
+            Self::Unselectable {
+                workload,
+                clashes,
+                add,
+            } => unselectable(f, workload, clashes, add),
+            Self::Withheld {
+                workload,
+                direction,
+                edge,
+                reason,
+            } => write!(
+                f,
+                "{workload} gets no policy, since one would deny its {direction} {}: {reason}",
+                text::edge(edge)
+            ),
+            Self::NeedsWidening {
+                workload,
+                direction,
+                port,
+                addresses,
+            } => write!(
+                f,
+                "{workload}: {direction} on {port} has {addresses} external addresses; those are allowed, but \
+                 more are to be expected"
+            ),
+            Self::Widening {
+                workload,
+                direction,
+                what,
+            } => {
+                write!(f, "{workload}: {direction} {what}")
+            }
+            Self::OtherView {
+                workload,
+                direction,
+                edges,
+            } => {
+                write!(
+                    f,
+                    "{workload}: {edges} of its {direction} edges rest on the other end's view alone"
+                )
+            }
+            Self::NoTraffic {
+                workload,
+                direction,
+            } => {
+                write!(
+                    f,
+                    "{workload}: no {direction} was seen, and its policy allows none"
+                )
+            }
+            Self::OwnNode { workload, edges } => {
+                write!(
+                    f,
+                    "{workload}: {edges} edges from its pods' own nodes left out: they are always allowed"
+                )
+            }
+            Self::Unresolved { what } => write!(f, "{what}; both ends are incomplete"),
+            Self::NoPolicy { workload } | Self::HostNetwork { workload } => {
+                write!(f, "{workload} {}", self.reason())
+            }
+            Self::UnknownOutcome { edge }
+            | Self::OneWayLeftOut { edge }
+            | Self::RealClientUnseen { edge }
+            | Self::ViewsDisagree { edge, .. } => {
+                write!(f, "{}: {}", text::edge(edge), self.reason())
+            }
+            Self::NotEstablished { edges } => write!(f, "{edges} edges {}", self.reason()),
+            Self::NoResolver => f.write_str(self.reason()),
+        }
+    }
+}
+
+impl Finding {
+    /// Its name, as it is printed and as scripts may look for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unselectable { .. } => "Unselectable",
+            Self::Withheld { .. } => "Withheld",
+            Self::NeedsWidening { .. } => "NeedsWidening",
+            Self::Unresolved { .. } => "Unresolved",
+            Self::UnknownOutcome { .. } => "UnknownOutcome",
+            Self::ViewsDisagree { .. } => "ViewsDisagree",
+            Self::OneWayLeftOut { .. } => "OneWayLeftOut",
+            Self::Widening { .. } => "Widening",
+            Self::RealClientUnseen { .. } => "RealClientUnseen",
+            Self::OtherView { .. } => "OtherView",
+            Self::NoTraffic { .. } => "NoTraffic",
+            Self::NoPolicy { .. } => "NoPolicy",
+            Self::HostNetwork { .. } => "HostNetwork",
+            Self::OwnNode { .. } => "OwnNode",
+            Self::NotEstablished { .. } => "NotEstablished",
+            Self::NoResolver => "NoResolver",
+        }
+    }
+
+    /// What is to be said of a finding that names one thing only.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownOutcome { .. } => "no answer could be seen, so it makes no rule",
+            Self::OneWayLeftOut { .. } => {
+                "not replied to, and not seen as often as --one-way asks for, so it makes no rule"
+            }
+            Self::RealClientUnseen { .. } => {
+                "the node stands for a client that was not seen (NodePort or masquerade)"
+            }
+            Self::ViewsDisagree { .. } => {
+                "only one end saw it established, the other did not; it is allowed at both"
+            }
+            Self::NotEstablished { .. } => "were refused or not answered and make no rule",
+            Self::NoPolicy { .. } => "has no traffic that makes a rule and gets no policy",
+            Self::HostNetwork { .. } => {
+                "uses its nodes' network, where policies do not apply, and gets none"
+            }
+            Self::NoResolver => {
+                "DNS is to be allowed always, but no service of the inventory has a port named dns or dns-tcp"
+            }
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Inexpressible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unselectable => "no selector matches its peer alone",
+            Self::NotInInventory => "its peer is not in the inventory",
+            Self::NoAddress => "the inventory holds no address of its peer",
+            Self::PortZero => "port 0 cannot be written",
+        })
+    }
+}
+
+impl fmt::Display for Widening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses {
+                peer,
+                addresses,
+                ports,
+            } => write!(
+                f,
+                "of {} stands as its addresses {}: allows everything there on {}",
+                text::peer(peer),
+                list(addresses),
+                list(ports)
+            ),
+            Self::Dns { peer, ports } => {
+                write!(
+                    f,
+                    "of DNS with {} on {} is allowed, though not seen",
+                    text::peer(peer),
+                    list(ports)
+                )
+            }
+        }
+    }
+}
+
+/// Why there is no selector, and the label that would make one.
+fn unselectable(
+    f: &mut fmt::Formatter<'_>,
+    workload: &WorkloadName,
+    clashes: &BTreeSet<WorkloadName>,
+    (key, value): &(String, String),
+) -> fmt::Result {
+    write!(f, "{workload} gets no policy: ")?;
+    match clashes.is_empty() {
+        true => f.write_str("its pods have no lasting label")?,
+        false => write!(f, "its lasting labels also match {}", list(clashes))?,
+    }
+    write!(f, "; add the label {key}={value} to its pod template")
+}

@@ -1,0 +1,178 @@
+//! The model of a policy set: what every emitter renders, and nothing that belongs to one format only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use netpol_common::names::WorkloadName;
+use netpol_common::words::{Protocol, View};
+
+use super::finding::Finding;
+use crate::identity::EdgeId;
+
+/// What the engine proposes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Proposal {
+    /// One policy for each workload that gets one, ordered by namespace and name.
+    pub policies: Vec<Policy>,
+    /// What a person should know, in canonical order.
+    pub findings: Vec<Finding>,
+}
+
+/// The policy of one workload. It isolates the workload in both directions, also where it has no rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// The workload whose traffic it allows.
+    pub workload: WorkloadName,
+    /// The name of the object, in the workload's namespace.
+    pub name: String,
+    /// Selects the workload's pods and no others of the namespace.
+    pub subject: Selector,
+    /// What may come in.
+    pub ingress: Vec<Rule>,
+    /// What may go out.
+    pub egress: Vec<Rule>,
+}
+
+/// Every one of some peers on every one of some ports.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rule {
+    /// Never empty: an empty list would mean everybody.
+    pub peers: Vec<PolicyPeer>,
+    /// Never empty: an empty list would mean every port.
+    pub ports: Vec<PortSpec>,
+    /// The edges that the rule rests on.
+    pub evidence: Vec<Support>,
+}
+
+/// One entry of a rule's list of peers.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum PolicyPeer {
+    /// Pods by namespace and labels.
+    Pods {
+        /// The namespaces by name; `None` is the policy's own.
+        namespaces: Option<BTreeSet<String>>,
+        /// The pods.
+        pods: Selector,
+    },
+    /// Addresses.
+    Block(IpNet),
+}
+
+/// Labels that must be there, each with one of some values. Never empty: an empty selector would match everything.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Selector(pub BTreeMap<String, BTreeSet<String>>);
+
+/// One port, or an unbroken range of ports.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PortSpec {
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The port, or the first of a range.
+    pub port: u16,
+    /// The last port of a range, greater than `port`.
+    pub end_port: Option<u16>,
+}
+
+/// An edge that a rule rests on.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Support {
+    /// The edge. For a widening, the one that was allowed although it was not seen.
+    pub edge: EdgeId,
+    /// Why it makes a rule.
+    pub basis: Basis,
+    /// When it was first seen.
+    pub first_seen: Option<Timestamp>,
+    /// When it was last seen.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// Why an edge makes a rule.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Basis {
+    /// The interface of the policy's own workload saw it established.
+    Established,
+    /// The interface of the policy's own workload saw it one-way, as often as `--one-way` asks for.
+    OneWay,
+    /// Only the interface of the other end saw it.
+    OtherView {
+        /// Whether that end saw it one-way.
+        one_way: bool,
+    },
+    /// DNS over the other transport protocol, to a resolver that was seen in use.
+    DnsPair,
+    /// DNS to a resolver of the cluster, whether or not it was seen in use.
+    DnsAlways,
+}
+
+/// A direction of traffic, as a policy sees it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Direction {
+    /// Towards the workload.
+    Ingress,
+    /// From the workload.
+    Egress,
+}
+
+impl Policy {
+    /// The rules of one direction.
+    #[must_use]
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+impl PortSpec {
+    /// The last port that it allows.
+    #[must_use]
+    pub fn last(self) -> u16 {
+        self.end_port.unwrap_or(self.port)
+    }
+}
+
+impl Direction {
+    /// Both, in the order in which policies state them.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The view that rules of this direction rest on: the one of the policy's own workload.
+    #[must_use]
+    pub fn own_view(self) -> View {
+        match self {
+            Self::Ingress => View::Server,
+            Self::Egress => View::Client,
+        }
+    }
+
+    /// The word used in sentences.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.protocol, self.port)?;
+        self.end_port.map_or(Ok(()), |last| write!(f, "-{last}"))
+    }
+}
+
+impl FromIterator<(String, String)> for Selector {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(labels: I) -> Self {
+        let labels = labels.into_iter();
+        Self(labels.map(|(key, value)| (key, [value].into())).collect())
+    }
+}

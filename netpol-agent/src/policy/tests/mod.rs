@@ -1,0 +1,1 @@
+//! The engine as a whole: what it proposes, judged by the evaluator.
