@@ -1,4 +1,4 @@
-//! The index: three verbs to feed it, one query, and read access to what it holds.
+//! The index: verbs to feed it, and read access to what it holds now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,120 +6,208 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use netpol_common::names::{ObjectName, WorkloadName};
 
-use super::objects::{Labels, Namespace, Node, Object, ObjectKey, ObjectKind, Pod, Service};
-use super::resolve::{Peer, Resolution, Sighting, Unresolved};
-use super::view::WorkloadView;
+use super::claims::{End, Record};
+use super::ends::api_service;
+use super::nodes::Nodes;
+use super::objects::{
+    Labels, Namespace, Node, Object, ObjectKey, ObjectKind, OwnerReference, Pod, Service,
+};
+use super::owners::Owners;
+use super::pods::Pods;
+use super::resolve::Peer;
+use super::services::Services;
+
+/// The label that every namespace of a cluster bears, with its name as the value.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Who had which address when, and which workload each pod belongs to.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    pods: BTreeMap<ObjectKey, Pod>,
+    pub(super) pods: Pods,
+    pub(super) owners: Owners,
+    pub(super) services: Services,
+    pub(super) nodes: Nodes,
     namespaces: BTreeMap<String, Namespace>,
 }
 
 impl Index {
-    /// Takes in an object that was added or has changed, at the time that is learned.
-    pub fn apply(&mut self, object: Object, _at: Timestamp) {
-        let key = object.key();
+    /// Takes in an object that was added or has changed, at the time that this is learned.
+    pub fn apply(&mut self, object: Object, at: Timestamp) {
         match object {
-            Object::Pod(pod) => drop(self.pods.insert(key, pod)),
             Object::Namespace(namespace) => {
-                drop(self.namespaces.insert(namespace.name.clone(), namespace));
+                self.namespaces.insert(namespace.name.clone(), namespace);
             }
-            _ => {}
+            Object::Pod(pod) => self.pods.apply(pod, at),
+            Object::Owner(owner) => self.owners.apply(owner),
+            Object::Service(service) => self.services.apply(service, at),
+            Object::EndpointSlice(slice) => self.services.apply_slice(slice, at),
+            Object::Node(node) => self.nodes.apply(node, at),
         }
     }
 
     /// Ends an object that was deleted. What it owned until then stays known until it is pruned.
-    pub fn delete(&mut self, key: &ObjectKey, _at: Timestamp) {
-        self.pods.remove(key);
+    pub fn delete(&mut self, key: &ObjectKey, at: Timestamp) {
+        self.end_object(key, End::known(at));
     }
 
-    /// Makes `objects` all that there is: the rest is gone by `at`.
+    /// Makes `objects` all that there is: whatever else was there is gone by `at`.
     pub fn reset(&mut self, objects: Vec<Object>, at: Timestamp) {
-        objects
-            .into_iter()
-            .for_each(|object| self.apply(object, at));
+        self.replace(|_| true, objects, at);
     }
 
     /// Makes `objects` all that there is of one kind.
-    pub fn reset_kind(&mut self, _kind: &ObjectKind, objects: Vec<Object>, at: Timestamp) {
-        self.reset(objects, at);
+    pub fn reset_kind(&mut self, kind: &ObjectKind, objects: Vec<Object>, at: Timestamp) {
+        self.replace(|key| key.kind() == *kind, objects, at);
     }
 
     /// Takes in all addresses that a node has now, as its agent reports them: bridge, tunnel and overlay too.
-    pub fn learn_node_addresses(&mut self, _node: &str, _addresses: &[IpAddr], _at: Timestamp) {}
+    pub fn learn_node_addresses(&mut self, node: &str, addresses: &[IpAddr], at: Timestamp) {
+        self.nodes.learn(node, addresses, at);
+    }
 
-    /// Forgets what ended before `before`.
-    pub fn prune(&mut self, _before: Timestamp) {}
-
-    /// Both ends of a sighting, at the time it was seen.
-    #[must_use]
-    pub fn resolve(&self, sighting: &Sighting) -> Resolution {
-        Resolution::Unresolved(Unresolved::NotInInventory(format!("{sighting:?}")))
+    /// Forgets what ended by `before`. What is there now stays, however old.
+    pub fn prune(&mut self, before: Timestamp) {
+        self.pods.prune(before);
+        let records = self.pods.in_namespace(None);
+        let needed = records.map(Record::pod).filter_map(owner_name).collect();
+        self.owners.prune(before, &needed);
+        self.services.prune(before);
+        self.nodes.prune(before);
     }
 
     /// The pods that run on a node now: scheduled there and not finished.
     pub fn pods_on<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Pod> {
         let here = move |pod: &&Pod| pod.node.as_deref() == Some(node) && !pod.terminal;
-        self.pods.values().filter(here)
+        self.pods.present().filter(here)
     }
 
     /// The present pod of that name.
     #[must_use]
     pub fn pod(&self, name: &ObjectName) -> Option<&Pod> {
-        self.pods
-            .values()
-            .find(|pod| ObjectName::from(&pod.name) == *name)
+        self.pods.present_named(name)
     }
 
-    /// Whom a pod's traffic is counted for: its workload, or its node if it uses the node's network.
+    /// Every pod that is there now, finished ones included.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.present()
+    }
+
+    /// Whom a pod's traffic is counted for: its workload, or its node if it uses the node's network; nobody if it
+    /// does but is not on any node yet.
     #[must_use]
     pub fn peer_of(&self, pod: &Pod) -> Option<Peer> {
-        let _ = pod;
-        None
+        if pod.host_network {
+            return pod.node.clone().map(Peer::Node);
+        }
+        Some(Peer::Workload(self.workload_of(pod)))
     }
 
-    /// A workload that is there now, also one that has no pods at present.
+    /// The workload of a pod, whichever network it uses.
     #[must_use]
-    pub fn workload(&self, name: &WorkloadName) -> Option<WorkloadView> {
-        self.workloads().into_iter().find(|view| view.name == *name)
+    pub fn workload_of(&self, pod: &Pod) -> WorkloadName {
+        self.owners.workload_of(pod)
     }
 
-    /// Every workload that is there now, in the order of their names.
-    #[must_use]
-    pub fn workloads(&self) -> Vec<WorkloadView> {
-        Vec::new()
-    }
-
-    /// The present namespaces, in the order of their names; also those known only from what is in them.
+    /// The labels of every present namespace by its name, also of those known only from what is in them.
     #[must_use]
     pub fn namespaces(&self) -> BTreeMap<String, Labels> {
-        BTreeMap::new()
+        let pods = self.pods.present().map(|pod| &pod.name.namespace);
+        let owners = self.owners.present(None).map(|owner| &owner.name.namespace);
+        let services = self.services.present().map(|each| &each.name.namespace);
+        let used = pods.chain(owners).chain(services);
+        let names: BTreeSet<&String> = self.namespaces.keys().chain(used).collect();
+        let labels = |name: &String| (name.clone(), self.namespace_labels(name));
+        names.into_iter().map(labels).collect()
+    }
+
+    /// The labels of a namespace. One that is not in the inventory has at least that of its name.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Labels {
+        let known = self.namespaces.get(name);
+        let mut labels = known.map_or_else(Labels::new, |namespace| namespace.labels.clone());
+        labels
+            .entry(NAMESPACE_LABEL.to_owned())
+            .or_insert_with(|| name.to_owned());
+        labels
     }
 
     /// The present nodes, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        std::iter::empty()
+        self.nodes.present()
     }
 
     /// Every address that a node has now, those learned from its agent included.
     #[must_use]
     pub fn node_addresses(&self, name: &str) -> BTreeSet<IpAddr> {
-        let _ = name;
-        BTreeSet::new()
+        self.nodes.addresses(name)
     }
 
     /// The addresses and ports behind `default/kubernetes` now.
     #[must_use]
     pub fn api_server_addresses(&self) -> BTreeSet<(IpAddr, u16)> {
-        BTreeSet::new()
+        self.services.present_endpoints(&api_service())
     }
 
     /// The present service of that name.
     #[must_use]
     pub fn service(&self, name: &ObjectName) -> Option<&Service> {
-        let _ = name;
-        None
+        self.services.get(name)
     }
+
+    /// The present services, in the order of their names.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.present()
+    }
+
+    /// The new objects go in first, so that one that takes another's place tells when the other was gone.
+    fn replace(
+        &mut self,
+        listed: impl Fn(&ObjectKey) -> bool,
+        objects: Vec<Object>,
+        at: Timestamp,
+    ) {
+        let mut gone = self.present_keys();
+        gone.retain(listed);
+        for object in objects {
+            gone.remove(&object.key());
+            self.apply(object, at);
+        }
+        for key in gone {
+            self.end_object(&key, End { at, vague: true });
+        }
+    }
+
+    fn end_object(&mut self, key: &ObjectKey, end: End) {
+        match key {
+            ObjectKey::Namespace(name) => {
+                self.namespaces.remove(name);
+            }
+            ObjectKey::Pod(name, uid) => self.pods.delete(name, uid, end),
+            ObjectKey::Owner(name) => self.owners.delete(name, end.at),
+            ObjectKey::Service(name) => self.services.delete(name, end.at),
+            ObjectKey::EndpointSlice(name) => self.services.delete_slice(name, end.at),
+            ObjectKey::Node(name) => self.nodes.delete(name, end.at),
+        }
+    }
+
+    fn present_keys(&self) -> BTreeSet<ObjectKey> {
+        let namespaces = self.namespaces.keys().cloned().map(ObjectKey::Namespace);
+        let pods = self.pods.present().map(Pod::key);
+        let owners = self.owners.present(None);
+        let owners = owners.map(|owner| ObjectKey::Owner(owner.name.clone()));
+        let services = self.services.present();
+        let services = services.map(|service| ObjectKey::Service(service.name.clone()));
+        let slices = self.services.present_slices();
+        let slices = slices.map(|slice| ObjectKey::EndpointSlice(slice.name.clone()));
+        let nodes = self.nodes.present();
+        let nodes = nodes.map(|node| ObjectKey::Node(node.name.clone()));
+        let keys = namespaces.chain(pods).chain(owners);
+        keys.chain(services).chain(slices).chain(nodes).collect()
+    }
+}
+
+/// The owner that a pod refers to.
+fn owner_name(pod: &Pod) -> Option<WorkloadName> {
+    let OwnerReference { kind, name, .. } = pod.owner.as_ref()?;
+    Some(WorkloadName::new(&pod.name.namespace, kind, name))
 }

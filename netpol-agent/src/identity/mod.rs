@@ -3,9 +3,17 @@
 //! The index holds plain objects ([`objects`]) that either an inventory of files or the watchers of the API server
 //! feed to it by three verbs: apply, delete, reset. It does no I/O and knows no clock.
 
+mod claims;
+mod ends;
+mod history;
 mod index;
+mod nodes;
 pub mod objects;
+mod owners;
+mod pods;
 mod resolve;
+mod runs;
+mod services;
 mod view;
 
 pub use index::Index;

@@ -256,12 +256,20 @@ impl Object {
     pub fn key(&self) -> ObjectKey {
         match self {
             Self::Namespace(namespace) => ObjectKey::Namespace(namespace.name.clone()),
-            Self::Pod(pod) => ObjectKey::Pod((&pod.name).into(), pod.uid.clone()),
+            Self::Pod(pod) => pod.key(),
             Self::Owner(owner) => ObjectKey::Owner(owner.name.clone()),
             Self::Service(service) => ObjectKey::Service(service.name.clone()),
             Self::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.name.clone()),
             Self::Node(node) => ObjectKey::Node(node.name.clone()),
         }
+    }
+}
+
+impl Pod {
+    /// What identifies it.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::Pod((&self.name).into(), self.uid.clone())
     }
 }
 

@@ -1,11 +1,16 @@
 //! From addresses to workloads: both ends of a sighting, at the time it was seen.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::record::Endpoint;
 use netpol_common::words::{Protocol, View};
+
+use super::ends::End;
+use super::history::Span;
+use super::index::Index;
 
 /// An end of an edge of the flow graph.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -85,4 +90,94 @@ pub enum Unresolved {
     /// A named pod or workload that is not in the inventory.
     #[error("{0} is not in the inventory")]
     NotInInventory(String),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(name) => name.fmt(f),
+            Self::Node(name) => write!(f, "node {name}"),
+            Self::ApiServer => f.write_str("kube-apiserver"),
+            Self::External(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Index {
+    /// Both ends of a sighting, at the time it was seen.
+    ///
+    /// What the server's interface saw is behind DNAT already, so there the server is never looked for behind a
+    /// service. Late resolution is a matter of asking again.
+    #[must_use]
+    pub fn resolve(&self, sighting: &Sighting) -> Resolution {
+        let span = sighting.span.map(Span::new);
+        let edges = match sighting.view {
+            Some(View::Server) => self.seen_by_server(sighting, span),
+            Some(View::Client) | None => self.seen_by_client(sighting, span),
+        };
+        edges.map_or_else(Resolution::Unresolved, Resolution::Edges)
+    }
+
+    fn seen_by_server(&self, sighting: &Sighting, span: Option<Span>) -> Result<Edges, Unresolved> {
+        let server = self.end(&sighting.server, span, None)?;
+        let client = self.end(&sighting.client, span, server.node())?;
+        let mark = self.mark(&client, &server, sighting, span);
+        Ok(vec![(edge(client, server, sighting, sighting.port), mark)])
+    }
+
+    fn seen_by_client(&self, sighting: &Sighting, span: Option<Span>) -> Result<Edges, Unresolved> {
+        let client = self.end(&sighting.client, span, None)?;
+        let to = (sighting.protocol, sighting.port);
+        if let Endpoint::Ip(address) = sighting.server {
+            if self.is_api_server(address, sighting.port, span) {
+                let id = EdgeId {
+                    client: client.peer,
+                    server: Peer::ApiServer,
+                    protocol: sighting.protocol,
+                    port: sighting.port,
+                };
+                return Ok(vec![(id, Mark::default())]);
+            }
+            if let Some(backing) = self.backing(address, to, span) {
+                let backing = backing?;
+                let several = backing.ends.len() > 1;
+                let by_service = several.then(|| backing.service.name.clone());
+                let edges = backing.ends.into_iter().map(|(server, port)| {
+                    let mark = Mark {
+                        by_service: by_service.clone(),
+                        ..Mark::default()
+                    };
+                    (edge(client.clone(), server, sighting, port), mark)
+                });
+                let mut edges: Edges = edges.collect();
+                edges.sort_by(|(one, _), (other, _)| one.cmp(other));
+                return Ok(edges);
+            }
+        }
+        let server = self.end(&sighting.server, span, client.node())?;
+        let mark = self.mark(&client, &server, sighting, span);
+        Ok(vec![(edge(client, server, sighting, sighting.port), mark)])
+    }
+
+    fn mark(&self, client: &End, server: &End, seen: &Sighting, span: Option<Span>) -> Mark {
+        let (Peer::Node(node), Peer::Workload(workload)) = (&client.peer, &server.peer) else {
+            return Mark::default();
+        };
+        Mark {
+            by_service: None,
+            own_node: server.node() == Some(node),
+            real_client_unseen: self.is_masqueraded(workload, (seen.protocol, seen.port), span),
+        }
+    }
+}
+
+type Edges = Vec<(EdgeId, Mark)>;
+
+fn edge(client: End, server: End, sighting: &Sighting, port: u16) -> EdgeId {
+    EdgeId {
+        client: client.peer,
+        server: server.peer,
+        protocol: sighting.protocol,
+        port,
+    }
 }

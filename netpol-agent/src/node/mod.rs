@@ -1,1 +1,9 @@
 //! The node agent: interfaces to pods, attaching, reading the kernel maps, and delivering batches.
+
+pub mod addresses;
+pub mod bind;
+pub mod links;
+pub mod netlink;
+pub mod ownership;
+pub mod seed;
+pub mod sided;
