@@ -1,1 +1,40 @@
-fn main() {}
+//! The two classifiers, one for each direction of a pod's veth as the host sees it. Every packet passes.
+#![no_std]
+#![no_main]
+
+mod maps;
+
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use netpol_common::abi::Fate;
+
+/// The verdict on every packet: `TCX_NEXT`, which clsact knows as `TC_ACT_UNSPEC`. The next program decides.
+const NEXT: i32 = -1;
+
+/// Packets that the pod sends: ingress of the host's side.
+#[classifier]
+pub fn from_pod(context: TcContext) -> i32 {
+    maps::skeleton(&context);
+    maps::counters::end(Fate::NotIp);
+    NEXT
+}
+
+/// Packets towards the pod: egress of the host's side.
+#[classifier]
+pub fn to_pod(context: TcContext) -> i32 {
+    maps::skeleton(&context);
+    maps::counters::end(Fate::NotIp);
+    NEXT
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// What the kernel checks before it offers helpers that only GPL programs may call.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

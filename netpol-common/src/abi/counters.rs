@@ -83,3 +83,18 @@ counters! {
         NonLinear = "non_linear",
     }
 }
+
+/// Value of the only entry of the per-CPU map `COUNTERS`, written by the kernel program only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub struct Counters {
+    /// By index of [`Fate`].
+    pub fates: [u64; FATES],
+    /// By index of [`Event`].
+    pub events: [u64; EVENTS],
+}
+
+impl Counters {
+    /// Size in bytes.
+    pub const SIZE: usize = size_of::<Self>();
+}

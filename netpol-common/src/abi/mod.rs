@@ -7,10 +7,14 @@
 mod counters;
 mod edge;
 mod interface;
+mod meta;
 
-pub use counters::{EVENTS, Event, FATES, Fate};
+pub use counters::{Counters, EVENTS, Event, FATES, Fate};
 pub use edge::{Direction, EdgeKey, EdgeValue, FirstSight, InvalidKey};
-pub use interface::{InterfaceConfig, InterfaceStats};
+pub use interface::{
+    INTERFACE_PROBES, INTERFACE_SLOTS, InterfaceConfig, InterfaceStats, interface_slot,
+};
+pub use meta::Meta;
 
 /// Version of every layout and meaning in this module; part of the pin path and of an epoch.
 pub const ABI_VERSION: u32 = 1;

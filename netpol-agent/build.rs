@@ -1,0 +1,49 @@
+//! Builds the kernel program for the bpf target, so that the library can embed it.
+
+#[cfg(feature = "ebpf")]
+#[path = "build/toolchain.rs"]
+mod toolchain;
+
+#[cfg(feature = "ebpf")]
+fn main() -> anyhow::Result<()> {
+    program::build()
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn main() {}
+
+#[cfg(feature = "ebpf")]
+mod program {
+    use std::path::Path;
+
+    use anyhow::{Context as _, anyhow};
+    use aya_build::{Package, Toolchain, build_ebpf};
+
+    use super::toolchain::{self, Choice};
+
+    pub(super) fn build() -> anyhow::Result<()> {
+        let choice = toolchain::choose(&toolchain::probe()).map_err(|missing| anyhow!(missing))?;
+        if choice == Choice::Debian {
+            // SAFETY: a build script has one thread, and nothing has read the environment yet.
+            unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf") };
+        }
+        let manifest = std::env::var("CARGO_MANIFEST_DIR").context("cargo sets it")?;
+        let source = Path::new(&manifest).join("../netpol-ebpf/src");
+        let source = source
+            .to_str()
+            .context("the path of the kernel crate is not UTF-8")?;
+        build_ebpf(
+            [Package {
+                name: "netpol-ebpf",
+                root_dir: source,
+                no_default_features: false,
+                features: &["program"],
+            }],
+            match choice {
+                Choice::Nightly => Toolchain::Nightly,
+                Choice::Debian => Toolchain::Custom(toolchain::DEBIAN),
+            },
+        )
+        .context("building the kernel program; `cargo xtask setup` checks what it needs")
+    }
+}
