@@ -4,6 +4,8 @@ pub mod addresses;
 pub mod bind;
 pub mod links;
 pub mod netlink;
+pub mod netns;
 pub mod ownership;
+pub mod processes;
 pub mod seed;
 pub mod sided;

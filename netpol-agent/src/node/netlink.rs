@@ -52,12 +52,6 @@ pub struct Requests {
     sequence: AtomicU32,
 }
 
-/// What became of one dump.
-enum Dump<I> {
-    Whole(Vec<I>),
-    Interrupted,
-}
-
 impl Requests {
     /// Opens a socket in the calling thread's network namespace.
     ///
@@ -99,10 +93,30 @@ impl Requests {
     where
         I: NetlinkSerializable + NetlinkDeserializable + Clone,
     {
+        self.pick(request, flags, Some)
+    }
+
+    /// Sends `request` with `flags` and gathers what `pick` makes of the messages of the answer, so that no more of
+    /// a long answer is held than what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// Any [`NetlinkError`].
+    pub fn pick<I, T>(
+        &self,
+        request: &I,
+        flags: u16,
+        pick: impl Fn(I) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError>
+    where
+        I: NetlinkSerializable + NetlinkDeserializable + Clone,
+    {
         for _ in 0..DUMP_ATTEMPTS {
             let sequence = self.send(request.clone(), flags)?;
-            if let Dump::Whole(messages) = self.receive(sequence)? {
-                return Ok(messages);
+            let mut answer = Answer::new(sequence, &pick);
+            self.receive(&mut answer)?;
+            if !answer.interrupted {
+                return Ok(answer.picked);
             }
         }
         Err(NetlinkError::Unsteady)
@@ -121,13 +135,16 @@ impl Requests {
         Ok(sequence)
     }
 
-    fn receive<I: NetlinkDeserializable>(&self, sequence: u32) -> Result<Dump<I>, NetlinkError> {
-        let mut answer = Answer::new(sequence);
+    fn receive<I, T, P>(&self, answer: &mut Answer<T, P>) -> Result<(), NetlinkError>
+    where
+        I: NetlinkDeserializable,
+        P: Fn(I) -> Option<T>,
+    {
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
             for message in split(&bytes) {
                 if answer.take(message?)? {
-                    return Ok(answer.finish());
+                    return Ok(());
                 }
             }
         }
@@ -135,24 +152,30 @@ impl Requests {
 }
 
 /// What has come of an answer so far.
-struct Answer<I> {
+struct Answer<T, P> {
     sequence: u32,
-    messages: Vec<I>,
+    pick: P,
+    picked: Vec<T>,
     interrupted: bool,
 }
 
-impl<I: NetlinkDeserializable> Answer<I> {
-    fn new(sequence: u32) -> Self {
+impl<T, P> Answer<T, P> {
+    fn new(sequence: u32, pick: P) -> Self {
         Self {
             sequence,
-            messages: Vec::new(),
+            pick,
+            picked: Vec::new(),
             interrupted: false,
         }
     }
 
     /// Takes a message; whether it was the last one. One message of another layout than is known here must not hide
     /// all others: it is logged and left out.
-    fn take(&mut self, bytes: &[u8]) -> Result<bool, NetlinkError> {
+    fn take<I>(&mut self, bytes: &[u8]) -> Result<bool, NetlinkError>
+    where
+        I: NetlinkDeserializable,
+        P: Fn(I) -> Option<T>,
+    {
         let header = NetlinkBuffer::new_checked(bytes)?;
         if header.sequence_number() != self.sequence {
             return Ok(false);
@@ -160,7 +183,7 @@ impl<I: NetlinkDeserializable> Answer<I> {
         self.interrupted |= header.flags() & NLM_F_DUMP_INTR != 0;
         let last = header.flags() & NLM_F_MULTIPART == 0;
         match NetlinkMessage::<I>::deserialize(bytes).map(|message| message.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => self.messages.push(message),
+            Ok(NetlinkPayload::InnerMessage(message)) => self.picked.extend((self.pick)(message)),
             Ok(NetlinkPayload::Error(error)) if error.code.is_some() => {
                 return Err(NetlinkError::Refused(error.to_io()));
             }
@@ -173,14 +196,6 @@ impl<I: NetlinkDeserializable> Answer<I> {
             Err(error) => warn!(%error, "a netlink message of unknown layout was left out"),
         }
         Ok(last)
-    }
-
-    fn finish(self) -> Dump<I> {
-        if self.interrupted {
-            Dump::Interrupted
-        } else {
-            Dump::Whole(self.messages)
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 /// The kubelet's drivers write `…/kubepods/burstable/pod<uid>/…` (cgroupfs) and
 /// `…/kubepods-burstable-pod<uid>.slice/…` with `_` for `-` (systemd). In a cgroup namespace of one's own the part
 /// with `kubepods` may be cut off, so a component alone must do; that it is a pod's uid is for the API to confirm.
-pub(super) fn pod_uids(path: &str) -> impl Iterator<Item = String> {
+pub(in crate::node) fn pod_uids(path: &str) -> impl Iterator<Item = String> {
     path.rsplit('/').filter_map(pod_uid)
 }
 

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::facts::{CniPod, CniResult};
-use super::kernel::Tables;
+use crate::node::netns::Numbers;
 
 /// The largest file that is read; results are of a few kilobytes.
 const LARGEST: u64 = 1 << 20;
@@ -58,25 +57,20 @@ struct RawIp {
 
 /// The results in `dirs`. Directories that do not exist, and files that do not decode, are no error: most runtimes
 /// use one directory of several, and files may be half-written.
-pub(super) fn results(dirs: &[PathBuf], tables: &Tables) -> Vec<CniResult> {
+pub(super) fn results(dirs: &[PathBuf], numbers: &Numbers) -> Vec<CniResult> {
     let cached = dirs.iter().flat_map(|dir| read_dir(dir));
     cached
         .map(|cached| {
-            let mut numbers = cached
+            let mut found = cached
                 .sandboxes
                 .iter()
-                .filter_map(|path| number(path, tables));
+                .filter_map(|path| numbers.of_path(path));
             CniResult {
-                netnsid: numbers.next(),
+                netnsid: found.next(),
                 ..cached.result
             }
         })
         .collect()
-}
-
-fn number(sandbox: &Path, tables: &Tables) -> Option<i32> {
-    let file = File::open(sandbox).ok()?;
-    tables.number_of_file(file.as_fd()).ok()?
 }
 
 fn read_dir(dir: &Path) -> Vec<Cached> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Binding, CniPod, CniResult, Evidence, Facts};
+use super::{Binding, CniPod, CniResult, Evidence, Facts, Sandbox};
 use crate::identity::objects::Pod;
 use crate::node::links::Link;
 use crate::observe::{ObjectIdentity, PodIdentity};
@@ -57,7 +57,7 @@ impl Case<'_> {
     }
 
     fn by_process(&self, link: &Link) -> Vec<usize> {
-        let here = |sandbox: &&super::Sandbox| Some(sandbox.netnsid) == link.netnsid;
+        let here = |sandbox: &&Sandbox| Some(sandbox.netnsid) == link.netnsid;
         let sandboxes = self.facts.sandboxes.iter().filter(here);
         sandboxes
             .flat_map(|sandbox| self.matching(|pod| pod.uid == sandbox.pod_uid))
@@ -137,10 +137,6 @@ impl Case<'_> {
         found.dedup();
         let [at] = found[..] else { return None };
         let pod = self.pods[at];
-        let process =
-            self.facts.sandboxes.iter().find(|sandbox| {
-                sandbox.pod_uid == pod.uid && Some(sandbox.netnsid) == link.netnsid
-            });
         Some(Binding {
             pod: PodIdentity {
                 name: ObjectIdentity {
@@ -151,7 +147,6 @@ impl Case<'_> {
             },
             addresses: self.addresses(link, pod),
             evidence,
-            process: process.map(|sandbox| sandbox.process),
         })
     }
 

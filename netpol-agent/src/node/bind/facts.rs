@@ -29,8 +29,6 @@ pub struct Sandbox {
     pub pod_uid: String,
     /// The namespace's number.
     pub netnsid: i32,
-    /// The process.
-    pub process: u32,
 }
 
 /// What a CNI plugin reported when it attached a pod.

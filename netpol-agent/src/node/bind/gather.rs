@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use tracing::warn;
 
 use super::kernel::{Tables, inner_addresses};
-use super::{Binder, Facts, cni, process};
+use super::{Binder, Facts, Sandbox, cni};
 use crate::node::links::Link;
 use crate::node::netlink::NetlinkError;
+use crate::node::netns::Numbers;
+use crate::node::processes;
 
 impl Binder {
     /// What is known in the calling thread's network namespace about `links`, and about `sources` as given.
@@ -27,21 +29,26 @@ impl Binder {
     }
 
     fn read(&self, links: &[Link], facts: &mut Facts) -> Result<(), NetlinkError> {
+        let numbers = Numbers::open()?;
+        facts.sandboxes = self.sandboxes(&numbers);
+        facts.cni = cni::results(&self.options.cni_cache, &numbers);
         let tables = Tables::open()?;
-        facts.sandboxes = self.sandboxes(&tables);
-        facts.cni = cni::results(&self.options.cni_cache, &tables);
         facts.routes = tables.host_routes()?;
         (facts.fdb, facts.neighbours) = tables.neighbours()?;
-        let numbers: BTreeSet<i32> = links.iter().filter_map(|link| link.netnsid).collect();
-        facts.inner = inner_addresses(numbers)?;
+        let inner: BTreeSet<i32> = links.iter().filter_map(|link| link.netnsid).collect();
+        facts.inner = inner_addresses(inner)?;
         Ok(())
     }
 
-    fn sandboxes(&self, tables: &Tables) -> Vec<super::Sandbox> {
+    fn sandboxes(&self, numbers: &Numbers) -> Vec<Sandbox> {
         let proc = &self.options.proc;
-        process::sandboxes(proc, tables).unwrap_or_else(|error| {
-            warn!(%error, proc = %proc.display(), "processes cannot be listed; is this where proc is mounted?");
-            Vec::new()
-        })
+        match processes::inhabitants(proc, numbers) {
+            Ok(found) => found.sandboxes,
+            Err(error) => {
+                let proc = proc.display();
+                warn!(%error, %proc, "processes cannot be listed; is the process file system mounted there?");
+                Vec::new()
+            }
+        }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -65,37 +63,6 @@ impl Tables {
             _ => None,
         });
         Ok(messages.collect())
-    }
-
-    /// This namespace's number for the namespace of an open `/proc/<pid>/ns/net` or a file that it is mounted on.
-    pub(super) fn number_of_file(
-        &self,
-        namespace: BorrowedFd<'_>,
-    ) -> Result<Option<i32>, NetlinkError> {
-        self.number(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()))
-    }
-
-    /// This namespace's number for the namespace of a process of the caller's own process namespace.
-    pub(super) fn number_of_process(&self, process: u32) -> Result<Option<i32>, NetlinkError> {
-        self.number(NsidAttribute::Pid(process))
-    }
-
-    /// `RTM_GETNSID`; none where nothing here refers to that namespace, so that no interface leads there.
-    fn number(&self, wanted: NsidAttribute) -> Result<Option<i32>, NetlinkError> {
-        let mut request = NsidMessage::default();
-        request.attributes.push(wanted);
-        let answer = self
-            .requests
-            .ask(&RouteNetlinkMessage::GetNsId(request), 0)?;
-        let numbers = answer.iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewNsId(message) => Some(&message.attributes),
-            _ => None,
-        });
-        let mut ids = numbers.flatten().filter_map(|attribute| match attribute {
-            NsidAttribute::Id(id) if *id >= 0 => Some(*id),
-            _ => None,
-        });
-        Ok(ids.next())
     }
 }
 

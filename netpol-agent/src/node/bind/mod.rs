@@ -8,12 +8,12 @@ mod decide;
 mod facts;
 mod gather;
 mod kernel;
-mod process;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub(super) use cgroup::pod_uids;
 pub use decide::decide;
 pub use facts::{CniPod, CniResult, Facts, FdbEntry, HostRoute, Neighbour, Sandbox};
 
@@ -46,8 +46,6 @@ pub struct Binding {
     pub addresses: Vec<IpAddr>,
     /// What the binding rests on.
     pub evidence: Evidence,
-    /// A process that lives in the pod's network namespace, the oldest one in the pod's cgroup.
-    pub process: Option<u32>,
 }
 
 /// Where evidence is looked for.

@@ -17,8 +17,8 @@ pub struct Watched {
     pub ifindex: u32,
     /// The pod's addresses; see [`crate::node::bind::Binding::addresses`].
     pub addresses: Vec<IpAddr>,
-    /// A process in the pod's network namespace; see [`crate::node::bind::Binding::process`].
-    pub process: Option<u32>,
+    /// The number of the pod's network namespace; see [`crate::node::links::Link::netnsid`].
+    pub netnsid: Option<i32>,
 }
 
 /// One or more open connections of a pod that make one edge.
