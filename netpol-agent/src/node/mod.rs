@@ -3,11 +3,17 @@
 pub mod account;
 pub mod addresses;
 pub mod bind;
+pub mod books;
 pub mod clock;
+pub mod interfaces;
+pub mod journal;
 pub mod links;
 pub mod netlink;
 pub mod netns;
+pub mod outbox;
 pub mod ownership;
 pub mod processes;
+pub mod retire;
 pub mod seed;
+pub mod seeds;
 pub mod sided;

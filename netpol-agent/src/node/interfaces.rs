@@ -1,0 +1,380 @@
+//! The life of interfaces: what is known of each handle, from its first packet until its last edge is delivered.
+//!
+//! A handle outlives its interface, since the kernel's maps hold its edges until they are delivered; and it outlives
+//! this process, since the maps do. So every record here is kept in the [`super::journal`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use netpol_common::abi::{Direction, EdgeKey, InterfaceStats};
+use netpol_common::words::Protocol;
+use serde::{Deserialize, Serialize};
+
+use super::ownership::{Ownership, judge};
+use crate::observe::{Losses, ObservedKey, PodIdentity, Source};
+
+/// What is known of an interface handle.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Interface {
+    /// The handle; see [`EdgeKey::interface`].
+    pub handle: u32,
+    /// The index of the interface while it lived.
+    pub ifindex: u32,
+    /// Its name, for messages.
+    pub name: String,
+    /// The pod behind it, once that is known.
+    pub bound: Option<Bound>,
+    /// Grows whenever something changes under which edges were delivered: the pod, its addresses, one-sidedness.
+    pub revision: u32,
+    /// Whether packets towards the pod do not pass the host's side.
+    pub one_sided: bool,
+    /// Whether the pod ran for some time while nobody watched.
+    pub gap: bool,
+    /// Whether connections older than the observer were looked for.
+    pub seeded: bool,
+    /// When it was found dead, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub dead_since: Option<u64>,
+    /// What the agent itself let go of.
+    pub dropped: Dropped,
+    /// What the kernel counted for it, as of the last look.
+    pub lost: KernelLosses,
+}
+
+/// A pod, as it was bound to an interface.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bound {
+    /// The pod.
+    pub pod: PodIdentity,
+    /// Its addresses, as far as they are known.
+    pub addresses: Vec<IpAddr>,
+    /// What ties it to the interface, in a word.
+    pub evidence: String,
+}
+
+/// Entries that the agent deleted without delivering them, by reason.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Dropped {
+    /// Edges that waited too long, or were too many, to learn whose they are.
+    pub parked: u64,
+    /// Attempts of edges that are not learned, since the pod used somebody else's address.
+    pub foreign: u64,
+    /// Attempts of edges that are not learned, since somebody else was addressed.
+    pub not_for_pod: u64,
+}
+
+/// The part of [`InterfaceStats`] that becomes [`Losses`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KernelLosses {
+    /// See [`InterfaceStats::edges_lost`].
+    pub edges: u64,
+    /// See [`InterfaceStats::attempts_lost`], less [`InterfaceStats::attempts_recovered`].
+    pub attempts: u64,
+}
+
+/// What is to be done with an edge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It is the pod's: delivered.
+    Learn,
+    /// Whose it is cannot be told yet.
+    Park,
+    /// The pod used an address that is not its own: counted.
+    Foreign,
+    /// Addressed to somebody else: counted.
+    NotForPod,
+}
+
+/// Every interface handle of the epoch that still matters.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    by_handle: BTreeMap<u32, Interface>,
+}
+
+impl Interface {
+    /// A new handle for a living interface.
+    #[must_use]
+    pub fn new(handle: u32, ifindex: u32, name: &str) -> Self {
+        Self {
+            handle,
+            ifindex,
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the interface is gone, so that its edges cannot change any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead_since.is_some()
+    }
+
+    /// Ties a pod to it. Returns whether anything changed.
+    pub fn bind(&mut self, bound: Bound) -> bool {
+        let changed = self.bound.as_ref() != Some(&bound);
+        if changed {
+            self.bound = Some(bound);
+            self.revision += 1;
+        }
+        changed
+    }
+
+    /// Takes note of whether it shows one side only. Returns whether that is news.
+    pub fn set_one_sided(&mut self, one_sided: bool) -> bool {
+        let changed = self.one_sided != one_sided;
+        if changed {
+            self.one_sided = one_sided;
+            self.revision += 1;
+        }
+        changed
+    }
+
+    /// What is to be done with one of its edges.
+    #[must_use]
+    pub fn verdict(&self, key: &EdgeKey) -> Verdict {
+        let (Some(bound), Ok(direction)) = (&self.bound, Direction::from_raw(key.direction)) else {
+            return Verdict::Park;
+        };
+        match judge(direction, address(key.local), &bound.addresses) {
+            Ownership::Own => Verdict::Learn,
+            Ownership::Undecided => Verdict::Park,
+            Ownership::Foreign => Verdict::Foreign,
+            Ownership::NotForPod => Verdict::NotForPod,
+        }
+    }
+
+    /// What was lost, given the attempts of edges in the maps that are not learned.
+    #[must_use]
+    pub fn losses(&self, foreign: u64, not_for_pod: u64) -> Losses {
+        Losses {
+            edges_lost: self.lost.edges + self.dropped.parked,
+            attempts_lost: self.lost.attempts,
+            foreign: self.dropped.foreign + foreign,
+            not_for_pod: self.dropped.not_for_pod + not_for_pod,
+            observation_gap: self.gap,
+        }
+    }
+}
+
+impl From<&InterfaceStats> for KernelLosses {
+    fn from(stats: &InterfaceStats) -> Self {
+        Self {
+            edges: stats.edges_lost,
+            attempts: stats.attempts_lost.saturating_sub(stats.attempts_recovered),
+        }
+    }
+}
+
+impl KernelLosses {
+    /// The later of two looks: an attempt that is answered after all is a loss no more, an edge stays lost.
+    #[must_use]
+    pub fn later(self, stats: &InterfaceStats) -> Self {
+        let new = Self::from(stats);
+        Self {
+            edges: self.edges.max(new.edges),
+            attempts: new.attempts,
+        }
+    }
+}
+
+impl Interfaces {
+    /// The interfaces of an earlier process.
+    #[must_use]
+    pub fn adopt(kept: impl IntoIterator<Item = Interface>) -> Self {
+        let by_handle = kept
+            .into_iter()
+            .map(|interface| (interface.handle, interface))
+            .collect();
+        Self { by_handle }
+    }
+
+    /// One interface by handle.
+    #[must_use]
+    pub fn get(&self, handle: u32) -> Option<&Interface> {
+        self.by_handle.get(&handle)
+    }
+
+    /// One interface by handle, to be changed.
+    pub fn get_mut(&mut self, handle: u32) -> Option<&mut Interface> {
+        self.by_handle.get_mut(&handle)
+    }
+
+    /// The living interface of an index.
+    #[must_use]
+    pub fn at(&self, ifindex: u32) -> Option<&Interface> {
+        self.iter()
+            .find(|interface| !interface.is_dead() && interface.ifindex == ifindex)
+    }
+
+    /// Adds or replaces one.
+    pub fn insert(&mut self, interface: Interface) {
+        self.by_handle.insert(interface.handle, interface);
+    }
+
+    /// Forgets one.
+    pub fn remove(&mut self, handle: u32) -> Option<Interface> {
+        self.by_handle.remove(&handle)
+    }
+
+    /// All of them, by handle.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.by_handle.values()
+    }
+
+    /// What is to be done with an edge; of an interface that is not known, it is parked.
+    #[must_use]
+    pub fn verdict(&self, key: &EdgeKey) -> Verdict {
+        self.get(key.interface)
+            .map_or(Verdict::Park, |interface| interface.verdict(key))
+    }
+}
+
+/// The key of a kernel edge in a batch; `None` if the kernel program cannot have written it.
+#[must_use]
+pub fn observed(key: &EdgeKey) -> Option<ObservedKey> {
+    Some(ObservedKey {
+        interface: key.interface,
+        source: Source::Kernel,
+        direction: Direction::from_raw(key.direction).ok()?,
+        protocol: Protocol::from_number(key.protocol)?,
+        port: key.port,
+        local: address(key.local),
+        remote: address(key.remote),
+    })
+}
+
+/// The key under which the kernel counts an edge.
+#[must_use]
+pub fn kernel_key(key: &ObservedKey) -> EdgeKey {
+    EdgeKey {
+        interface: key.interface,
+        port: key.port,
+        protocol: key.protocol.number(),
+        direction: key.direction as u8,
+        local: octets(key.local),
+        remote: octets(key.remote),
+    }
+}
+
+/// An address of a kernel key; IPv4 comes as IPv4-mapped.
+fn address(octets: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(octets).to_canonical()
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::ObjectIdentity;
+
+    fn bound(addresses: &[&str]) -> Bound {
+        Bound {
+            pod: PodIdentity {
+                name: ObjectIdentity {
+                    namespace: "shop".to_owned(),
+                    name: "web-0".to_owned(),
+                },
+                uid: "u1".to_owned(),
+            },
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            evidence: "netns".to_owned(),
+        }
+    }
+
+    fn key(direction: Direction, local: &str) -> EdgeKey {
+        kernel_key(&ObservedKey {
+            interface: 7,
+            source: Source::Kernel,
+            direction,
+            protocol: Protocol::Tcp,
+            port: 80,
+            local: local.parse().unwrap(),
+            remote: "2001:db8::1".parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn edges_are_parked_until_the_pod_and_its_addresses_are_known() {
+        let mut interfaces = Interfaces::default();
+        let edge = key(Direction::Egress, "10.1.0.5");
+        assert_eq!(interfaces.verdict(&edge), Verdict::Park);
+        let mut interface = Interface::new(7, 3, "veth1");
+        interfaces.insert(interface.clone());
+        assert_eq!(interfaces.verdict(&edge), Verdict::Park);
+        assert!(interface.bind(bound(&[])));
+        assert_eq!(interface.verdict(&edge), Verdict::Park);
+        assert!(interface.bind(bound(&["10.1.0.5"])) && !interface.bind(bound(&["10.1.0.5"])));
+        assert_eq!(interface.revision, 2);
+        for (direction, local, expected) in [
+            (Direction::Egress, "10.1.0.5", Verdict::Learn),
+            (Direction::Ingress, "10.1.0.5", Verdict::Learn),
+            (Direction::Egress, "10.1.0.6", Verdict::Foreign),
+            (Direction::Ingress, "10.1.0.6", Verdict::NotForPod),
+        ] {
+            assert_eq!(
+                interface.verdict(&key(direction, local)),
+                expected,
+                "{direction:?} {local}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_living_interface_is_found_by_index() {
+        let mut interfaces = Interfaces::default();
+        let dead = Interface {
+            dead_since: Some(1),
+            ..Interface::new(1, 3, "veth1")
+        };
+        interfaces.insert(dead);
+        assert!(interfaces.at(3).is_none());
+        interfaces.insert(Interface::new(2, 3, "veth2"));
+        assert_eq!(interfaces.at(3).map(|interface| interface.handle), Some(2));
+    }
+
+    #[test]
+    fn keys_go_there_and_back() {
+        for local in ["10.1.0.5", "fd00::5"] {
+            let key = key(Direction::Ingress, local);
+            assert_eq!(observed(&key).map(|key| kernel_key(&key)), Some(key));
+        }
+        let strange = EdgeKey {
+            protocol: 47,
+            ..key(Direction::Egress, "10.1.0.5")
+        };
+        assert_eq!(observed(&strange), None);
+    }
+
+    #[test]
+    fn losses_add_what_the_kernel_and_the_agent_lost() {
+        let stats = InterfaceStats {
+            edges_lost: 3,
+            attempts_lost: 9,
+            attempts_recovered: 4,
+            ..InterfaceStats::default()
+        };
+        let interface = Interface {
+            dropped: Dropped {
+                parked: 2,
+                foreign: 10,
+                not_for_pod: 20,
+            },
+            lost: KernelLosses::default().later(&stats),
+            gap: true,
+            ..Interface::default()
+        };
+        let expected = Losses {
+            edges_lost: 5,
+            attempts_lost: 5,
+            foreign: 11,
+            not_for_pod: 22,
+            observation_gap: true,
+        };
+        assert_eq!(interface.losses(1, 2), expected);
+    }
+}

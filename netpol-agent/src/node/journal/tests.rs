@@ -1,0 +1,125 @@
+use super::*;
+use netpol_common::abi::Direction;
+use netpol_common::words::Protocol;
+
+use crate::node::clock::Sample;
+use crate::node::interfaces::kernel_key;
+use crate::observe::Source;
+
+fn epoch(instance: u64) -> Epoch {
+    Epoch {
+        boot_id: "b".to_owned(),
+        instance,
+        abi_version: 1,
+    }
+}
+
+fn key(interface: u32) -> ObservedKey {
+    ObservedKey {
+        interface,
+        source: Source::Conntrack,
+        direction: Direction::Ingress,
+        protocol: Protocol::Udp,
+        port: 53,
+        local: "10.1.0.4".parse().unwrap(),
+        remote: "fd00::9".parse().unwrap(),
+    }
+}
+
+fn cell(attempts: u64) -> Cell {
+    Cell {
+        before: Counts {
+            attempts,
+            answered: 2,
+            refused: 3,
+        },
+        value: Counts {
+            attempts: u64::MAX,
+            answered: 5,
+            refused: 6,
+        },
+        entry: 7,
+        first_seen: 8,
+        last_seen: 9,
+    }
+}
+
+fn seed(count: u64) -> Seed {
+    Seed {
+        count,
+        first_seen: 1,
+        last_seen: 2,
+    }
+}
+
+#[test]
+fn everything_is_kept_within_an_epoch_and_nothing_beyond() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let mut clock = Clock::default();
+    clock.sample(Sample {
+        kernel: 5,
+        wall: 50,
+    });
+    let interface = Interface::new(3, 9, "veth9");
+    let seeds = [(key(3), seed(4))];
+    {
+        let (mut journal, kept) = Journal::open(&path, &epoch(1)).unwrap();
+        assert_eq!(kept, Kept::default());
+        journal.begin_batch(17, &clock).unwrap();
+        let both = seeds.iter().map(|(key, seed)| (key, seed));
+        journal.put_seeds(&interface, both).unwrap();
+    }
+    let (journal, kept) = Journal::open(&path, &epoch(1)).unwrap();
+    let expected = Kept {
+        sequence: 17,
+        clock,
+        interfaces: vec![interface],
+        seeds: seeds.to_vec(),
+    };
+    assert_eq!(kept, expected);
+    drop(journal);
+    let (_, kept) = Journal::open(&path, &epoch(2)).unwrap();
+    assert_eq!(kept, Kept::default());
+}
+
+#[test]
+fn cells_come_back_as_they_were_until_their_interface_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let keys = [kernel_key(&key(1)), kernel_key(&key(2))];
+    {
+        let (mut journal, _) = Journal::open(&path, &epoch(1)).unwrap();
+        assert_eq!(journal.carried(MapKind::Edges, &keys[0]).unwrap(), None);
+        let first = keys.map(|key| (MapKind::Edges, key, cell(1)));
+        journal.carry(&first).unwrap();
+        journal
+            .carry(&[(MapKind::Edges, keys[0], cell(4))])
+            .unwrap();
+    }
+    let (mut journal, _) = Journal::open(&path, &epoch(1)).unwrap();
+    assert_eq!(
+        journal.carried(MapKind::Edges, &keys[0]).unwrap(),
+        Some(cell(4))
+    );
+    assert_eq!(journal.carried(MapKind::Attempts, &keys[0]).unwrap(), None);
+    journal.remove_interface(1).unwrap();
+    assert_eq!(journal.carried(MapKind::Edges, &keys[0]).unwrap(), None);
+    assert_eq!(
+        journal.carried(MapKind::Edges, &keys[1]).unwrap(),
+        Some(cell(1))
+    );
+}
+
+#[test]
+fn garbage_is_an_error_that_names_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    std::fs::write(
+        &path,
+        "not a database, but long enough to be looked at as one".repeat(99),
+    )
+    .unwrap();
+    let error = Journal::open(&path, &epoch(1)).unwrap_err().to_string();
+    assert!(error.contains("journal.db"), "{error}");
+}
