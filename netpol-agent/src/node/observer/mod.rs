@@ -1,0 +1,269 @@
+//! One observer: one thread, one network namespace, one node.
+//!
+//! The loop waits for whatever comes first: an interface event, a first sight, a change of the index, a timer, an
+//! acknowledgement. Everything it then does is short, but for look-ups in `/proc` and conntrack, and nothing waits for
+//! the graph side: a batch is on its way while the loop goes on. What is known lives in [`Books`]; the kernel's maps
+//! and the [`Journal`] outlive the process.
+
+mod attaching;
+mod binding;
+mod delivery;
+mod reading;
+mod seeding;
+mod start;
+mod verifying;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netpol_common::abi::{Event, FirstSight};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::delivery::UnderWay;
+use super::attach::{AttachError, Attacher, Instance, Mechanism, PinRoot};
+use super::bind::{BindOptions, Binder};
+use super::books::Books;
+use super::deliver::Deliver;
+use super::journal::{Journal, JournalError};
+use super::links::{Link, LinkError, LinkWatcher};
+use super::outbox::Outbox;
+use super::shared::SharedIndex;
+use super::spec::{NodeSpec, NodeSpecError};
+use crate::identity::objects::Pod;
+use crate::kernel::{Kernel, KernelError, KernelOptions, Sights};
+
+pub use start::{Running, spawn};
+
+/// How often the counter of full rings is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How soon after a first sight the maps are walked.
+const HINTED: Duration = Duration::from_secs(1);
+/// How often open connections are looked for.
+const PRESENCE: Duration = Duration::from_secs(60);
+/// How often programs are verified, and the node's addresses and counters of interfaces are read.
+const VERIFY: Duration = Duration::from_secs(30);
+/// How soon interfaces are looked at again after the index has changed.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How a node is observed.
+#[derive(Clone, Debug)]
+pub struct ObserverOptions {
+    /// The node.
+    pub node: NodeSpec,
+    /// Its instance; see [`NodeSpec::instance`].
+    pub instance: Instance,
+    /// The sizes of the kernel's maps; where they are pinned is told by `pins`.
+    pub kernel: KernelOptions,
+    /// How programs are attached.
+    pub mechanism: Mechanism,
+    /// Where maps and links are pinned; `None` without bpffs.
+    pub pins: Option<PinRoot>,
+    /// How many unanswered attempts are kept of one interface.
+    pub quota: u32,
+    /// How often the kernel's maps are walked.
+    pub walk_interval: Duration,
+    /// Where evidence of pods is looked for.
+    pub bind: BindOptions,
+    /// The file of the journal.
+    pub journal: PathBuf,
+}
+
+/// Why a node cannot be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserverError {
+    /// The network namespace.
+    #[error(transparent)]
+    Namespace(#[from] NodeSpecError),
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Attaching.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Interface events.
+    #[error(transparent)]
+    Links(#[from] LinkError),
+    /// Something else of the system.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The thread ended by a fault of its own.
+    #[error("the observer of {node} ended by a fault: look at the lines above")]
+    Fault {
+        /// The node.
+        node: String,
+    },
+}
+
+/// An observer at work. All of it runs on one thread, which is in the node's network namespace.
+struct Observer {
+    options: ObserverOptions,
+    kernel: Kernel,
+    attacher: Attacher,
+    binder: Binder,
+    journal: Journal,
+    books: Books,
+    outbox: Outbox,
+    index: SharedIndex,
+    /// Every interface of the namespace, by ifindex.
+    links: BTreeMap<u32, Link>,
+    /// Processes that live in the network namespace of a pod, by handle.
+    processes: BTreeMap<u32, u32>,
+    /// Interfaces that were never bound and are no longer observed, by ifindex.
+    set_aside: BTreeSet<u32>,
+    /// The pods of this node, as of the last look at the index.
+    pods: Vec<Pod>,
+    /// When unbound interfaces are looked at again, and how long after that.
+    bind_at: Option<Instant>,
+    bind_pause: Duration,
+    /// How often the ring had been full at the last look.
+    ring_full: u64,
+}
+
+/// When the loop has to do something by itself.
+struct Timers {
+    walk: Interval,
+    glance: Interval,
+    presence: Interval,
+    verify: Interval,
+}
+
+impl Timers {
+    fn new(walk: Duration) -> Self {
+        let every = |period| {
+            let mut timer = interval(period);
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            timer.reset();
+            timer
+        };
+        Self {
+            walk: every(walk),
+            glance: every(GLANCE),
+            presence: every(PRESENCE),
+            verify: every(VERIFY),
+        }
+    }
+}
+
+/// The sources of events, apart from the observer so that both can be borrowed.
+struct Sources {
+    watcher: LinkWatcher,
+    sights: Sights,
+    timers: Timers,
+}
+
+impl Observer {
+    /// Observes until `stop`, then delivers what is left.
+    async fn run(
+        mut self,
+        mut sources: Sources,
+        deliver: &impl Deliver,
+        stop: CancellationToken,
+    ) -> Result<(), ObserverError> {
+        let mut changes = self.index.subscribe();
+        let mut sights: Vec<FirstSight> = Vec::new();
+        let mut under_way = UnderWay::idle();
+        self.round();
+        loop {
+            under_way.begin(&mut self, deliver);
+            let bind_at = self.bind_at;
+            let Sources { watcher, sights: ring, timers } = &mut sources;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = watcher.next() => match event {
+                    Ok(event) => self.on_link(event),
+                    Err(error) => self.on_link_error(&error).await,
+                },
+                result = ring.read(&mut sights) => {
+                    result?;
+                    sights.clear();
+                    hasten(&mut timers.walk);
+                }
+                Ok(()) = changes.changed() => {
+                    changes.mark_unchanged();
+                    self.bind_soon(DEBOUNCE);
+                }
+                () = sleep_until(bind_at) => self.bind(),
+                _ = timers.walk.tick() => self.round(),
+                _ = timers.glance.tick() => if self.ring_was_full() { self.round() },
+                _ = timers.presence.tick() => self.note_open_connections(),
+                _ = timers.verify.tick() => self.verify(),
+                outcome = under_way.wait() => under_way.end(&mut self, outcome),
+            }
+        }
+        self.stop(deliver, under_way).await
+    }
+
+    async fn on_link_error(&mut self, error: &LinkError) {
+        warn!(node = self.name(), "{error}");
+        tokio::time::sleep(GLANCE).await;
+    }
+
+    /// Whether a first sight found no room in the ring since the last look.
+    fn ring_was_full(&mut self) -> bool {
+        let full = match self.kernel.events() {
+            Ok(events) => events[Event::RingFull as usize],
+            Err(error) => {
+                warn!(node = self.name(), "{error}");
+                return false;
+            }
+        };
+        let grown = full > self.ring_full;
+        self.ring_full = full;
+        grown
+    }
+
+    fn name(&self) -> &str {
+        &self.options.node.name
+    }
+
+    /// Ends observing: pinned, everything stays attached and counting for the next process.
+    async fn stop(
+        mut self,
+        deliver: &impl Deliver,
+        under_way: UnderWay<'_>,
+    ) -> Result<(), ObserverError> {
+        let pinned = self.options.pins.is_some();
+        if !pinned {
+            self.detach_all();
+        }
+        self.round();
+        let node = self.name().to_owned();
+        let left = self.deliver_rest(deliver, under_way).await;
+        info!(node, pinned, delivered = left.is_ok(), "stopped observing");
+        Ok(())
+    }
+
+    /// Detaches from everything, so that what the maps hold is final.
+    fn detach_all(&mut self) {
+        for (ifindex, _) in self.attacher.attached() {
+            if let Err(error) = self.attacher.detach(ifindex) {
+                warn!(node = self.name(), ifindex, "{error}");
+            }
+        }
+    }
+}
+
+/// Walks soon, unless a walk is due even sooner.
+fn hasten(walk: &mut Interval) {
+    if walk.period() > HINTED {
+        walk.reset_at(Instant::now() + HINTED);
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,117 @@
+//! Connections that the kernel program did not see opening, and those that stay open.
+
+use std::collections::BTreeMap;
+
+use tracing::{debug, warn};
+
+use super::Observer;
+use crate::kernel::MapKind;
+use crate::node::account::Carries;
+use crate::node::clock::kernel_now;
+use crate::node::interfaces::kernel_key;
+use crate::node::seed::{OpenConnection, Watched};
+use crate::observe::ObservedKey;
+
+impl Observer {
+    /// Counts the connections that were open `before` the programs were attached to these interfaces, and those open
+    /// now that the programs did not see: their handshake fell into the attaching.
+    pub(super) fn seed(&mut self, handles: &[u32], before: &[(ObservedKey, u64)]) {
+        let handles: Vec<u32> =
+            handles.iter().copied().filter(|handle| self.can_be_seeded(*handle)).collect();
+        if handles.is_empty() {
+            return;
+        }
+        let after = self.open_connections(&handles);
+        // After the look, so that what it found and the program counted is known to be counted.
+        if let Err(error) = self.walk() {
+            return warn!(node = self.name(), "cannot look for older connections: {error}");
+        }
+        let unseen = after.into_iter().filter(|(key, _)| !self.is_counted(key));
+        let mut seeds: BTreeMap<ObservedKey, u64> = unseen.collect();
+        seeds.extend(before.iter().filter(|(key, _)| handles.contains(&key.interface)).cloned());
+        let now = kernel_now();
+        debug!(node = self.name(), edges = seeds.len(), "older connections");
+        for (key, connections) in seeds {
+            self.books.seeds.add(key, connections, now);
+        }
+        handles.into_iter().for_each(|handle| self.keep_seeds(handle));
+    }
+
+    /// Takes note of every edge that has an open connection.
+    pub(super) fn note_open_connections(&mut self) {
+        let living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
+        let handles: Vec<u32> = living.map(|interface| interface.handle).collect();
+        let now = kernel_now();
+        for (key, _) in self.open_connections(&handles) {
+            self.books.open(&key, now);
+        }
+    }
+
+    /// The open connections of these interfaces, with their numbers; of those that are not bound, none.
+    pub(super) fn open_connections(&self, handles: &[u32]) -> Vec<(ObservedKey, u64)> {
+        let by_ifindex: BTreeMap<u32, u32> = handles
+            .iter()
+            .filter_map(|handle| Some((self.books.interfaces.get(*handle)?.ifindex, *handle)))
+            .collect();
+        let watched: Vec<Watched> =
+            handles.iter().filter_map(|handle| self.watched(*handle)).collect();
+        if watched.is_empty() {
+            return Vec::new();
+        }
+        let open = self.seeder.open(&watched);
+        open.into_iter()
+            .filter_map(|connection| {
+                let handle = by_ifindex.get(&connection.ifindex)?;
+                Some((key(*handle, &connection), connection.connections))
+            })
+            .collect()
+    }
+
+    fn watched(&self, handle: u32) -> Option<Watched> {
+        let interface = self.books.interfaces.get(handle)?;
+        let bound = interface.bound.as_ref()?;
+        Some(Watched {
+            ifindex: interface.ifindex,
+            addresses: bound.addresses.clone(),
+            process: self.processes.get(&handle).copied(),
+        })
+    }
+
+    fn can_be_seeded(&self, handle: u32) -> bool {
+        let interface = self.books.interfaces.get(handle);
+        interface.is_some_and(|interface| interface.bound.is_some() && !interface.is_dead())
+    }
+
+    /// Whether the kernel program counted an answer of this edge.
+    fn is_counted(&self, key: &ObservedKey) -> bool {
+        let key = kernel_key(key);
+        let totals = self.books.account.get(&key).and_then(|entry| entry.totals());
+        let carried = || self.journal.carried(MapKind::Edges, &key).ok().flatten().is_some();
+        totals.is_some_and(|totals| totals.counts.answered > 0) || carried()
+    }
+
+    fn keep_seeds(&mut self, handle: u32) {
+        if let Some(interface) = self.books.interfaces.get_mut(handle) {
+            interface.seeded = true;
+        }
+        let Some(interface) = self.books.interfaces.get(handle) else {
+            return;
+        };
+        let seeds = self.books.seeds.of_interface(handle);
+        if let Err(error) = self.journal.put_seeds(interface, seeds) {
+            warn!(node = self.options.node.name, "{error}");
+        }
+    }
+}
+
+fn key(handle: u32, connection: &OpenConnection) -> ObservedKey {
+    ObservedKey {
+        interface: handle,
+        source: connection.source,
+        direction: connection.direction,
+        protocol: connection.protocol,
+        port: connection.port,
+        local: connection.local,
+        remote: connection.remote,
+    }
+}

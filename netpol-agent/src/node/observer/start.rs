@@ -1,0 +1,255 @@
+//! Setting an observer up, on its own thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::AsFd;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aya::programs::SchedClassifier;
+use netpol_common::abi::ABI_VERSION;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::attaching::Age;
+use super::{Observer, ObserverError, ObserverOptions, Sources, Timers};
+use crate::kernel::{Kernel, KernelOptions};
+use crate::node::account::Account;
+use crate::node::attach::{self, Adopted, Attacher, Programs};
+use crate::node::bind::Binder;
+use crate::node::books::Books;
+use crate::node::clock::kernel_now;
+use crate::node::deliver::Deliver;
+use crate::node::interfaces::{Interface, Interfaces};
+use crate::node::journal::{Journal, Kept};
+use crate::node::links::{LinkEvent, LinkWatcher, WatchOptions};
+use crate::node::outbox::Outbox;
+use crate::node::seeds::Seeds;
+use crate::node::shared::SharedIndex;
+use crate::observe::Epoch;
+
+/// An observer's thread.
+#[derive(Debug)]
+pub struct Running {
+    node: String,
+    thread: JoinHandle<Result<(), ObserverError>>,
+    ready: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Waits until every interface that there was at the start is observed.
+    ///
+    /// # Errors
+    ///
+    /// Why the node cannot be observed.
+    pub async fn ready(&mut self) -> Result<(), ObserverError> {
+        if (&mut self.ready).await.is_ok() {
+            return Ok(());
+        }
+        Err(self.fault())
+    }
+
+    /// Waits until the thread has ended.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended before it was told to.
+    pub fn join(self) -> Result<(), ObserverError> {
+        let fault = self.fault();
+        self.thread.join().unwrap_or(Err(fault))
+    }
+
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    fn fault(&self) -> ObserverError {
+        let node = self.node.clone();
+        ObserverError::Fault { node }
+    }
+}
+
+/// Starts a thread that observes a node until `stop`.
+///
+/// # Errors
+///
+/// [`ObserverError::System`] if the system gives no thread.
+pub fn spawn<D: Deliver + Send + 'static>(
+    options: ObserverOptions,
+    index: SharedIndex,
+    deliver: D,
+    stop: CancellationToken,
+) -> Result<Running, ObserverError> {
+    let node = options.node.name.clone();
+    let (tell, ready) = oneshot::channel();
+    let observe = move || {
+        options.node.enter()?;
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let (observer, sources) = Observer::start(options, index).await?;
+            // Whoever waits may have given up meanwhile.
+            let _heard = tell.send(());
+            observer.run(sources, &deliver, stop).await
+        })
+    };
+    let thread = std::thread::Builder::new().name(format!("observe {node}"));
+    let thread = thread.spawn(observe).map_err(|source| ObserverError::System {
+        doing: "start a thread",
+        source,
+    })?;
+    Ok(Running { node, thread, ready })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ObserverError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| ObserverError::System {
+        doing: "start a runtime",
+        source,
+    })
+}
+
+impl Observer {
+    /// Opens everything, takes over what an earlier process left, and observes every interface that there is.
+    async fn start(
+        options: ObserverOptions,
+        index: SharedIndex,
+    ) -> Result<(Self, Sources), ObserverError> {
+        let mut kernel = Kernel::open(&KernelOptions {
+            pin_dir: options.pins.as_ref().map(|pins| pins.version(ABI_VERSION)),
+            ..options.kernel.clone()
+        })?;
+        let epoch = epoch(&kernel)?;
+        let (journal, kept) = Journal::open(&options.journal, &epoch)?;
+        let attacher = attacher(&options, &mut kernel)?;
+        let sights = kernel.sights()?;
+        let mut watcher = LinkWatcher::new(WatchOptions::default())?;
+        let outbox = Outbox::new(options.node.name.clone(), epoch, kept.sequence);
+        let mut observer = Self {
+            binder: Binder::new(options.bind.clone()),
+            seeder: super::Seeder::new(&options.bind.proc),
+            books: books(kept),
+            ring_full: 0,
+            kernel,
+            attacher,
+            journal,
+            outbox,
+            index,
+            links: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
+            pods: Vec::new(),
+            bind_at: None,
+            bind_pause: Duration::ZERO,
+            options,
+        };
+        observer.sample_clock();
+        observer.take_over()?;
+        observer.read_addresses();
+        if let LinkEvent::Resync(links) = watcher.next().await? {
+            observer.first_scan(links);
+        }
+        let timers = Timers::new(observer.options.walk_interval);
+        Ok((observer, Sources { watcher, sights, timers }))
+    }
+
+    /// Takes over the interfaces that an earlier process observed and that are still the same.
+    fn take_over(&mut self) -> Result<(), ObserverError> {
+        let adopted = self.attacher.adopt()?;
+        let alive: BTreeMap<u32, u32> = adopted
+            .iter()
+            .filter(|adopted| adopted.alive)
+            .map(|Adopted { ifindex, interface, .. }| (*interface, *ifindex))
+            .collect();
+        for config in self.kernel.interfaces() {
+            self.know(config.interface, config.ifindex);
+        }
+        for (handle, ifindex) in &alive {
+            self.know(*handle, *ifindex);
+            self.configure(*handle)?;
+        }
+        let dead = self.books.interfaces.iter();
+        let dead = dead.filter(|known| !known.is_dead() && !alive.contains_key(&known.handle));
+        let dead: Vec<u32> = dead.map(|known| known.handle).collect();
+        dead.into_iter().for_each(|handle| self.died(handle));
+        info!(node = self.name(), interfaces = alive.len(), "taken over from an earlier process");
+        Ok(())
+    }
+
+    /// Makes a record of an interface that the kernel knows and the journal does not.
+    fn know(&mut self, handle: u32, ifindex: u32) {
+        if self.books.interfaces.get(handle).is_some() {
+            return;
+        }
+        warn!(node = self.name(), ifindex, handle, "the journal does not know this interface");
+        let interface = Interface {
+            seeded: true,
+            gap: true,
+            since: kernel_now(),
+            ..Interface::new(handle, ifindex, &format!("if{ifindex}"))
+        };
+        self.books.interfaces.insert(interface);
+        self.keep_interface(handle);
+    }
+
+    /// Observes what there is; an interface that was taken over is told by its living handle.
+    fn first_scan(&mut self, links: Vec<crate::node::links::Link>) {
+        let unseeded = self.books.interfaces.iter().filter(|known| !known.is_dead() && !known.seeded);
+        let unseeded: Vec<u32> = unseeded.map(|known| known.handle).collect();
+        let _ = Age::Older;
+        self.resync(links);
+        self.bind_from_start();
+        self.seed(&unseeded, &[]);
+    }
+}
+
+fn epoch(kernel: &Kernel) -> Result<Epoch, ObserverError> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let boot_id = boot_id.map_err(|source| ObserverError::System {
+        doing: "read /proc/sys/kernel/random/boot_id",
+        source,
+    })?;
+    Ok(Epoch {
+        boot_id: boot_id.trim().to_owned(),
+        instance: kernel.epoch_instance()?,
+        abi_version: ABI_VERSION,
+    })
+}
+
+fn attacher(options: &ObserverOptions, kernel: &mut Kernel) -> Result<Attacher, ObserverError> {
+    let epoch = kernel.epoch_instance()?;
+    let programs = kernel.programs()?;
+    let programs = Programs {
+        from_pod: descriptor(programs.from_pod)?,
+        to_pod: descriptor(programs.to_pod)?,
+    };
+    let options = attach::Options {
+        mechanism: options.mechanism,
+        instance: options.instance.clone(),
+        abi_version: ABI_VERSION,
+        epoch,
+        pins: options.pins.clone(),
+    };
+    Ok(Attacher::new(options, programs)?)
+}
+
+/// A descriptor of a loaded program that stays open by itself.
+fn descriptor(program: &SchedClassifier) -> Result<std::os::fd::OwnedFd, ObserverError> {
+    let system = |source| ObserverError::System {
+        doing: "open the loaded program",
+        source,
+    };
+    let fd = program.fd().map_err(|error| system(std::io::Error::other(error)))?;
+    fd.as_fd().try_clone_to_owned().map_err(system)
+}
+
+fn books(kept: Kept) -> Books {
+    Books {
+        account: Account::default(),
+        seeds: Seeds::adopt(kept.seeds),
+        interfaces: Interfaces::adopt(kept.interfaces),
+        clock: kept.clock,
+    }
+}
