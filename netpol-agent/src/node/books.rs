@@ -4,7 +4,7 @@ use super::account::{Account, Entry};
 use super::clock::Clock;
 use super::interfaces::{Interface, Interfaces, Verdict, kernel_key};
 use super::seeds::Seeds;
-use crate::observe::{Losses, ObservedKey, ObservedLosses};
+use crate::observe::{ObservedKey, ObservedLosses};
 
 /// The state of an observer.
 #[derive(Clone, Debug, Default)]
@@ -34,18 +34,28 @@ impl Books {
     }
 
     /// What was lost on each interface whose pod is known.
+    #[must_use]
     pub fn losses(&self) -> Vec<ObservedLosses> {
-        let interfaces = self.interfaces.iter();
-        interfaces
-            .filter_map(|interface| {
-                let bound = interface.bound.as_ref()?;
-                Some(ObservedLosses {
-                    interface: interface.handle,
-                    pod: bound.pod.clone(),
-                    losses: self.losses_of(interface.handle)?,
-                })
-            })
+        let handles = self.interfaces.iter().map(|interface| interface.handle);
+        handles
+            .filter_map(|handle| self.losses_of(handle))
             .collect()
+    }
+
+    /// What was lost on one interface, if its pod is known.
+    #[must_use]
+    pub fn losses_of(&self, handle: u32) -> Option<ObservedLosses> {
+        let interface = self.interfaces.get(handle)?;
+        let bound = interface.bound.as_ref()?;
+        let edges = self.account.of_interface(handle);
+        let unlearned = edges.fold(Unlearned::default(), |sum, (key, entry)| {
+            sum.with(interface.verdict(key), entry)
+        });
+        Some(ObservedLosses {
+            interface: handle,
+            pod: bound.pod.clone(),
+            losses: interface.losses(unlearned.foreign, unlearned.not_for_pod),
+        })
     }
 
     /// Whether nothing is left to be known about a dead interface.
@@ -53,15 +63,6 @@ impl Books {
     pub fn is_finished(&self, handle: u32) -> bool {
         let dead = self.interfaces.get(handle).is_none_or(Interface::is_dead);
         dead && self.account.of_interface(handle).next().is_none()
-    }
-
-    fn losses_of(&self, handle: u32) -> Option<Losses> {
-        let interface = self.interfaces.get(handle)?;
-        let edges = self.account.of_interface(handle);
-        let unlearned = edges.fold(Unlearned::default(), |sum, (key, entry)| {
-            sum.with(interface.verdict(key), entry)
-        });
-        Some(interface.losses(unlearned.foreign, unlearned.not_for_pod))
     }
 }
 

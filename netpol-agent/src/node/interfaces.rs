@@ -10,6 +10,7 @@ use netpol_common::abi::{Direction, EdgeKey, InterfaceStats};
 use netpol_common::words::Protocol;
 use serde::{Deserialize, Serialize};
 
+use super::bind::Evidence;
 use super::ownership::{Ownership, judge};
 use crate::observe::{Losses, ObservedKey, PodIdentity, Source};
 
@@ -34,6 +35,10 @@ pub struct Interface {
     pub seeded: bool,
     /// When it was found dead, in nanoseconds of `CLOCK_MONOTONIC`.
     pub dead_since: Option<u64>,
+    /// When it got its handle, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub since: u64,
+    /// How many packets had passed it until then, from and towards the pod.
+    pub passed_before: (u64, u64),
     /// What the agent itself let go of.
     pub dropped: Dropped,
     /// What the kernel counted for it, as of the last look.
@@ -47,8 +52,8 @@ pub struct Bound {
     pub pod: PodIdentity,
     /// Its addresses, as far as they are known.
     pub addresses: Vec<IpAddr>,
-    /// What ties it to the interface, in a word.
-    pub evidence: String,
+    /// What ties it to the interface.
+    pub evidence: Evidence,
 }
 
 /// Entries that the agent deleted without delivering them, by reason.
@@ -282,7 +287,7 @@ mod tests {
                 uid: "u1".to_owned(),
             },
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            evidence: "netns".to_owned(),
+            evidence: Evidence::Process,
         }
     }
 

@@ -122,6 +122,26 @@ impl Outbox {
         }
     }
 
+    /// Makes the next batch go out even if there is nothing to be told but the time.
+    pub fn break_silence(&mut self) {
+        self.silent_since = 0;
+    }
+
+    /// Whether everything that will ever be told of a dead interface was told.
+    #[must_use]
+    pub fn is_finished(&self, books: &Books, handle: u32) -> bool {
+        let losses = books
+            .losses()
+            .into_iter()
+            .find(|losses| losses.interface == handle);
+        let revision = books
+            .interfaces
+            .get(handle)
+            .map(|interface| interface.revision);
+        losses.is_none_or(|losses| self.knows(&losses))
+            && revision.is_none_or(|revision| books.seeds.are_delivered(handle, revision))
+    }
+
     /// Whether the losses of an interface were delivered as they stand.
     #[must_use]
     pub fn knows(&self, losses: &ObservedLosses) -> bool {

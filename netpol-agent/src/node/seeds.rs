@@ -83,6 +83,13 @@ impl Seeds {
             .map(|(key, (seed, _))| (key, seed))
     }
 
+    /// Whether the seeds of an interface were delivered as they stand.
+    #[must_use]
+    pub fn are_delivered(&self, handle: u32, revision: u32) -> bool {
+        let mut seeds = self.iter().filter(|(key, _, _)| key.interface == handle);
+        seeds.all(|(_, seed, delivered)| delivered == Some(&(*seed, revision)))
+    }
+
     /// Forgets the seeds of an interface.
     pub fn remove(&mut self, handle: u32) {
         self.by_key.retain(|key, _| key.interface != handle);

@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub(super) use cgroup::pod_uids;
+use serde::{Deserialize, Serialize};
+
 pub use decide::decide;
 pub use facts::{CniPod, CniResult, Facts, FdbEntry, HostRoute, Neighbour, Sandbox};
 
@@ -22,7 +24,8 @@ use crate::node::links::Link;
 use crate::observe::PodIdentity;
 
 /// What ties an interface to a pod, the strongest first.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// A process in the pod's cgroup lives in the network namespace at the other end.
     Process,

@@ -157,7 +157,6 @@ impl Observer {
         if let Err(error) = self.attacher.detach(ifindex) {
             warn!(node = self.name(), ifindex, "{error}");
         }
-        self.processes.remove(&handle);
     }
 
     /// Stops observing interfaces that no pod was ever found for, such as a node's uplink.

@@ -79,9 +79,6 @@ impl Observer {
             }
             return;
         };
-        if let Some(process) = binding.process {
-            self.processes.insert(handle, process);
-        }
         self.tie(handle, binding);
     }
 
@@ -125,7 +122,7 @@ impl Observer {
                 ..Link::default()
             };
             let facts = Facts {
-                first_sources: BTreeMap::from([(interface.ifindex, source)]),
+                sources: BTreeMap::from([(interface.ifindex, source)]),
                 ..Facts::default()
             };
             for binding in decide(&[link], &self.pods, &facts).into_values() {

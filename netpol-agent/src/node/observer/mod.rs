@@ -117,8 +117,6 @@ struct Observer {
     index: SharedIndex,
     /// Every interface of the namespace, by ifindex.
     links: BTreeMap<u32, Link>,
-    /// Processes that live in the network namespace of a pod, by handle.
-    processes: BTreeMap<u32, u32>,
     /// Interfaces that were never bound and are no longer observed, by ifindex.
     set_aside: BTreeSet<u32>,
     /// The pods of this node, as of the last look at the index.

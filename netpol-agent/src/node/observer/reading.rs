@@ -125,7 +125,6 @@ impl Observer {
         let removed = self.books.interfaces.remove(handle);
         self.books.seeds.remove(handle);
         self.outbox.forget(handle);
-        self.processes.remove(&handle);
         if let Some(interface) = removed.filter(|interface| interface.dropped.parked > 0) {
             let Dropped { parked, .. } = interface.dropped;
             if interface.bound.is_none() {

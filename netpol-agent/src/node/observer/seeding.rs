@@ -73,7 +73,7 @@ impl Observer {
         Some(Watched {
             ifindex: interface.ifindex,
             addresses: bound.addresses.clone(),
-            process: self.processes.get(&handle).copied(),
+            netnsid: self.links.get(&interface.ifindex).and_then(|link| link.netnsid),
         })
     }
 

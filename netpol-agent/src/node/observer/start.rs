@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::attaching::Age;
 use super::{Observer, ObserverError, ObserverOptions, Sources, Timers};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::node::account::Account;
@@ -23,7 +22,7 @@ use crate::node::clock::kernel_now;
 use crate::node::deliver::Deliver;
 use crate::node::interfaces::{Interface, Interfaces};
 use crate::node::journal::{Journal, Kept};
-use crate::node::links::{LinkEvent, LinkWatcher, WatchOptions};
+use crate::node::links::{Link, LinkEvent, LinkWatcher, WatchOptions};
 use crate::node::outbox::Outbox;
 use crate::node::seeds::Seeds;
 use crate::node::shared::SharedIndex;
@@ -138,7 +137,6 @@ impl Observer {
             outbox,
             index,
             links: BTreeMap::new(),
-            processes: BTreeMap::new(),
             set_aside: BTreeSet::new(),
             pods: Vec::new(),
             bind_at: None,
@@ -195,10 +193,9 @@ impl Observer {
     }
 
     /// Observes what there is; an interface that was taken over is told by its living handle.
-    fn first_scan(&mut self, links: Vec<crate::node::links::Link>) {
+    fn first_scan(&mut self, links: Vec<Link>) {
         let unseeded = self.books.interfaces.iter().filter(|known| !known.is_dead() && !known.seeded);
         let unseeded: Vec<u32> = unseeded.map(|known| known.handle).collect();
-        let _ = Age::Older;
         self.resync(links);
         self.bind_from_start();
         self.seed(&unseeded, &[]);

@@ -4,6 +4,7 @@ use netpol_common::words::Protocol;
 use super::*;
 use crate::kernel::MapKind;
 use crate::node::account::NoCarries;
+use crate::node::bind::Evidence;
 use crate::node::clock::Sample;
 use crate::node::interfaces::{Bound, kernel_key};
 use crate::observe::{ObjectIdentity, PodIdentity, Source};
@@ -21,7 +22,7 @@ fn bound(pod: &str) -> Bound {
             uid: "u1".to_owned(),
         },
         addresses: vec!["10.1.0.5".parse().unwrap()],
-        evidence: "netns".to_owned(),
+        evidence: Evidence::Process,
     }
 }
 

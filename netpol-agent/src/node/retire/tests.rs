@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::node::account::{Delivered, NoCarries};
+use crate::node::bind::Evidence;
 use crate::node::interfaces::{Bound, Interface};
 use crate::observe::{ObjectIdentity, PodIdentity};
 
@@ -25,7 +26,7 @@ fn bound() -> Bound {
             uid: "u1".to_owned(),
         },
         addresses: vec![OWN.parse().unwrap()],
-        evidence: "netns".to_owned(),
+        evidence: Evidence::Process,
     }
 }
 
