@@ -89,6 +89,15 @@ impl Protocol {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [
+        Self::Established,
+        Self::Refused,
+        Self::Unanswered,
+        Self::OneWay,
+        Self::Unknown,
+    ];
+
     /// The word used in flow records.
     #[must_use]
     pub fn name(self) -> &'static str {

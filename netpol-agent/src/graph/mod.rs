@@ -1,12 +1,25 @@
 //! The flow graph: who talks to whom, with the evidence for it.
+//!
+//! A [`Builder`] takes flow records, resolves both ends of each and adds them up; [`Builder::finish`] then settles
+//! what only the whole can tell: which workload behind a service it was, and what a pod says to itself.
+
+mod build;
+mod narrow;
+mod resolve;
+mod unresolved;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use netpol_common::names::ObjectName;
-use netpol_common::words::View;
+use netpol_common::words::{Outcome, View};
 
 use crate::identity::EdgeId;
+
+pub use build::Builder;
+pub use resolve::Resolve;
+pub use unresolved::{UnresolvedFlow, UnresolvedFlows};
+pub use view::ViewEvidence;
 
 /// Counts by outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,19 +34,6 @@ pub struct Counts {
     pub one_way: u64,
     /// Attempts whose answer could not be seen.
     pub unknown: u64,
-}
-
-/// What one view says of an edge.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ViewEvidence {
-    /// How often, by outcome.
-    pub counts: Counts,
-    /// When it was first seen.
-    pub first_seen: Option<Timestamp>,
-    /// When it was last seen.
-    pub last_seen: Option<Timestamp>,
-    /// Whether it was seen in two separate minutes.
-    pub repeated: bool,
 }
 
 /// Everything known about an edge. Views are never added up.
@@ -57,6 +57,33 @@ pub struct Evidence {
 pub struct FlowGraph {
     /// Edges in canonical order.
     pub edges: BTreeMap<EdgeId, Evidence>,
+    /// Flows of which an end cannot be told.
+    pub unresolved: UnresolvedFlows,
+}
+
+impl Counts {
+    /// The count of one outcome.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        match outcome {
+            Outcome::Established => self.established,
+            Outcome::Refused => self.refused,
+            Outcome::Unanswered => self.unanswered,
+            Outcome::OneWay => self.one_way,
+            Outcome::Unknown => self.unknown,
+        }
+    }
+
+    /// The count of one outcome, to be changed.
+    pub fn of_mut(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Established => &mut self.established,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Unanswered => &mut self.unanswered,
+            Outcome::OneWay => &mut self.one_way,
+            Outcome::Unknown => &mut self.unknown,
+        }
+    }
 }
 
 impl Evidence {

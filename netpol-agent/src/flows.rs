@@ -1,1 +1,0 @@
-//! Flow records as JSON Lines: reading with the line named in every error, and writing.

@@ -1,0 +1,11 @@
+//! Flow records as JSON Lines: reading with the line named in every error, and writing.
+//!
+//! Reading holds one line at a time, whatever the size of the input; what is to be kept of a record is for the
+//! caller to say.
+
+mod lines;
+mod read;
+mod write;
+
+pub use read::{BadLines, FlowsError, MAX_LINE, Problem, Summary, read};
+pub use write::write;

@@ -1,0 +1,142 @@
+//! From flow records to edges.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netpol_common::names::ObjectName;
+use netpol_common::record::FlowRecord;
+use netpol_common::words::{Outcome, Protocol, View};
+
+use super::narrow::narrow;
+use super::{Evidence, FlowGraph, Resolve};
+use crate::identity::{EdgeId, Mark, Peer, Resolution, Sighting};
+
+/// Adds up flow records. What it holds grows with the number of distinct edges, not of records.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    pub(super) graph: FlowGraph,
+    /// What was seen of services behind which more than one workload stands: the edges that may be meant.
+    pub(super) candidates: BTreeMap<ServiceUse, BTreeMap<EdgeId, Evidence>>,
+    /// Nodes whose agents saw something.
+    pub(super) observers: BTreeSet<String>,
+}
+
+/// A client's use of a service.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct ServiceUse {
+    pub(super) client: Peer,
+    pub(super) service: ObjectName,
+    pub(super) protocol: Protocol,
+    /// The port as seen: the service's own where that was addressed.
+    pub(super) port: u16,
+}
+
+impl Builder {
+    /// Adds what a record says.
+    pub fn add(&mut self, resolve: &dyn Resolve, record: &FlowRecord) {
+        if let Some(observer) = &record.observer
+            && !self.observers.contains(observer)
+        {
+            self.observers.insert(observer.clone());
+        }
+        let outcome = spoken(record);
+        if record.count == 0 && outcome != Outcome::Established {
+            return;
+        }
+        match resolve.resolve(&sighting(record)) {
+            Resolution::Unresolved(reason) => self.graph.unresolved.add(record, outcome, reason),
+            Resolution::Edges(edges) => {
+                let one_of_several = edges.len() > 1 || record.by_service.is_some();
+                for (id, mark) in edges {
+                    let evidence = self.evidence(id, &mark, record, one_of_several);
+                    evidence.add(outcome, record);
+                }
+            }
+        }
+    }
+
+    /// The graph. `resolve` tells which workloads ran where an agent watched.
+    #[must_use]
+    pub fn finish(mut self, resolve: &dyn Resolve) -> FlowGraph {
+        narrow(&mut self, resolve);
+        for (id, evidence) in &mut self.graph.edges {
+            share_view_of_self(id, evidence);
+        }
+        self.graph
+    }
+
+    /// Where the evidence of a resolved record belongs: to the edge, or to one that may be meant.
+    fn evidence(
+        &mut self,
+        id: EdgeId,
+        mark: &Mark,
+        record: &FlowRecord,
+        one_of_several: bool,
+    ) -> &mut Evidence {
+        let service = mark.by_service.as_ref().or(record.by_service.as_ref());
+        let edges = match service {
+            Some(service) if one_of_several => self
+                .candidates
+                .entry(ServiceUse {
+                    client: id.client.clone(),
+                    service: service.clone(),
+                    protocol: id.protocol,
+                    port: record.port,
+                })
+                .or_default(),
+            _ => &mut self.graph.edges,
+        };
+        let evidence = edges.entry(id).or_insert_with(|| Evidence {
+            own_node: mark.own_node,
+            ..Evidence::default()
+        });
+        evidence.own_node &= mark.own_node;
+        evidence.real_client_unseen |= mark.real_client_unseen;
+        evidence
+    }
+}
+
+impl Evidence {
+    fn add(&mut self, outcome: Outcome, record: &FlowRecord) {
+        if record.view != Some(View::Server) {
+            let view = self.client.get_or_insert_default();
+            view.add(outcome, record.count, record.span());
+        }
+        if record.view != Some(View::Client) {
+            let view = self.server.get_or_insert_default();
+            view.add(outcome, record.count, record.span());
+        }
+    }
+}
+
+fn sighting(record: &FlowRecord) -> Sighting {
+    Sighting {
+        client: record.client.clone(),
+        server: record.server.clone(),
+        protocol: record.protocol,
+        port: record.port,
+        span: record.span(),
+        view: record.view,
+    }
+}
+
+/// The outcome in the words of its protocol: what nothing answered is one-way for datagrams only.
+fn spoken(record: &FlowRecord) -> Outcome {
+    match (record.protocol, record.outcome) {
+        (Protocol::Tcp | Protocol::Sctp, Outcome::OneWay) => Outcome::Unanswered,
+        (_, outcome) => outcome,
+    }
+}
+
+/// What a workload says to itself may be seen once only (a pod that reaches itself through a service leaves by its
+/// interface and comes back with its node's address): that one view then stands for both.
+fn share_view_of_self(id: &EdgeId, evidence: &mut Evidence) {
+    if id.client != id.server || !matches!(id.client, Peer::Workload(_)) {
+        return;
+    }
+    if evidence.client.is_none() {
+        evidence.client.clone_from(&evidence.server);
+    }
+    if evidence.server.is_none() {
+        evidence.server.clone_from(&evidence.client);
+    }
+}

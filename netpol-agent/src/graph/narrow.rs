@@ -1,0 +1,178 @@
+//! Which workload behind a service it was.
+//!
+//! A client's interface shows the service's address, so a flow to a service that several workloads back may be to
+//! any of them. The server's own view tells. A workload that no server's view confirms is dropped only where its own
+//! interfaces were watched, and never if that would leave none: no edge is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netpol_common::words::{Outcome, View};
+
+use super::build::{Builder, ServiceUse};
+use super::{Evidence, FlowGraph, Resolve, ViewEvidence};
+use crate::identity::{EdgeId, Peer};
+
+/// Moves every candidate that is or may be meant into the graph.
+pub(super) fn narrow(builder: &mut Builder, resolve: &dyn Resolve) {
+    let candidates = std::mem::take(&mut builder.candidates);
+    let watch = Watch::new(builder, resolve);
+    let kept: Vec<Kept> = candidates
+        .iter()
+        .flat_map(|(service_use, edges)| settle(service_use, edges, &builder.graph, &watch))
+        .collect();
+    for kept in kept {
+        kept.move_into(&mut builder.graph);
+    }
+}
+
+/// A candidate that stays.
+struct Kept {
+    id: EdgeId,
+    evidence: Evidence,
+    outcomes: Vec<Outcome>,
+}
+
+/// The candidates of one use of a service that stay, each with the outcomes that may be its own.
+fn settle(
+    service_use: &ServiceUse,
+    edges: &BTreeMap<EdgeId, Evidence>,
+    graph: &FlowGraph,
+    watch: &Watch<'_>,
+) -> Vec<Kept> {
+    let mut kept: BTreeMap<&EdgeId, Vec<Outcome>> = BTreeMap::new();
+    for outcome in Outcome::ALL {
+        let meant = edges.iter().filter(|(_, e)| has(e, outcome));
+        let possible: Vec<&EdgeId> = meant.map(|(id, _)| id).collect();
+        for id in likely(&possible, outcome, graph, watch) {
+            kept.entry(id).or_default().push(outcome);
+        }
+    }
+    kept.into_iter()
+        .map(|(id, outcomes)| {
+            let mut evidence = edges[id].clone();
+            if !confirmed(id, Outcome::Established, graph) {
+                evidence.by_service.insert(service_use.service.clone());
+            }
+            Kept {
+                id: id.clone(),
+                evidence,
+                outcomes,
+            }
+        })
+        .collect()
+}
+
+/// Those that are confirmed or cannot be judged; all of them if that is none.
+fn likely<'a>(
+    possible: &[&'a EdgeId],
+    outcome: Outcome,
+    graph: &FlowGraph,
+    watch: &Watch<'_>,
+) -> Vec<&'a EdgeId> {
+    let stays = |id: &&EdgeId| confirmed(id, outcome, graph) || !watch.watched(&id.server);
+    let some: Vec<&EdgeId> = possible.iter().copied().filter(stays).collect();
+    if some.is_empty() {
+        possible.to_vec()
+    } else {
+        some
+    }
+}
+
+/// Whether the server's interface saw the like of it. A pod that reaches itself comes back with its node's address.
+fn confirmed(id: &EdgeId, outcome: Outcome, graph: &FlowGraph) -> bool {
+    let saw = |evidence: &Evidence| {
+        let view = evidence.server.as_ref();
+        view.is_some_and(|view| alike(outcome).iter().any(|o| view.counts.of(*o) > 0))
+    };
+    if graph.edges.get(id).is_some_and(saw) {
+        return true;
+    }
+    id.client == id.server
+        && graph.edges.iter().any(|(other, evidence)| {
+            matches!(other.client, Peer::Node(_))
+                && (&other.server, other.protocol, other.port)
+                    == (&id.server, id.protocol, id.port)
+                && evidence.own_node
+                && saw(evidence)
+        })
+}
+
+/// What the server's interface shows where the client's shows `outcome`: the two need not see the same packets.
+fn alike(outcome: Outcome) -> &'static [Outcome] {
+    match outcome {
+        Outcome::Established | Outcome::OneWay | Outcome::Unknown => {
+            &[Outcome::Established, Outcome::OneWay, Outcome::Unknown]
+        }
+        Outcome::Refused => &[Outcome::Refused],
+        Outcome::Unanswered => &[Outcome::Unanswered, Outcome::Unknown],
+    }
+}
+
+fn has(evidence: &Evidence, outcome: Outcome) -> bool {
+    let counts = |view| evidence.view(view).is_some_and(|v| v.counts.of(outcome) > 0);
+    counts(View::Client) || counts(View::Server)
+}
+
+impl Kept {
+    fn move_into(self, graph: &mut FlowGraph) {
+        let Self {
+            id,
+            evidence,
+            outcomes,
+        } = self;
+        let known = graph.edges.entry(id).or_insert_with(|| Evidence {
+            own_node: evidence.own_node,
+            ..Evidence::default()
+        });
+        take(&mut known.client, evidence.client.as_ref(), &outcomes);
+        take(&mut known.server, evidence.server.as_ref(), &outcomes);
+        known.by_service.extend(evidence.by_service);
+        known.own_node &= evidence.own_node;
+        known.real_client_unseen |= evidence.real_client_unseen;
+    }
+}
+
+fn take(to: &mut Option<ViewEvidence>, from: Option<&ViewEvidence>, outcomes: &[Outcome]) {
+    if let Some(from) = from {
+        to.get_or_insert_default().take(from, outcomes);
+    }
+}
+
+/// Which workloads were watched by an agent.
+struct Watch<'a> {
+    /// Those on whose interfaces something was seen.
+    seen: BTreeSet<Peer>,
+    observers: &'a BTreeSet<String>,
+    resolve: &'a dyn Resolve,
+}
+
+impl<'a> Watch<'a> {
+    fn new(builder: &'a Builder, resolve: &'a dyn Resolve) -> Self {
+        let mut seen = BTreeSet::new();
+        for (id, evidence) in &builder.graph.edges {
+            if evidence.client.is_some() {
+                seen.insert(id.client.clone());
+            }
+            if evidence.server.is_some() {
+                seen.insert(id.server.clone());
+            }
+        }
+        Self {
+            seen,
+            observers: &builder.observers,
+            resolve,
+        }
+    }
+
+    /// Whether every node of the workload had an agent; where that is not known, whether anything was seen there.
+    fn watched(&self, peer: &Peer) -> bool {
+        let Peer::Workload(workload) = peer else {
+            return false;
+        };
+        let nodes = self.resolve.nodes_of(workload);
+        if self.observers.is_empty() || nodes.is_empty() {
+            return self.seen.contains(peer);
+        }
+        nodes.iter().all(|node| self.observers.contains(node))
+    }
+}

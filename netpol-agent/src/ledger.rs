@@ -1,1 +1,0 @@
-//! Cumulative counts per (observer, epoch, edge, window), merged by maximum: idempotent, commutative, associative.
