@@ -17,7 +17,7 @@ use netpol_common::words::{Outcome, View};
 use crate::identity::EdgeId;
 
 pub use build::Builder;
-pub use resolve::Resolve;
+pub use resolve::{ReportedNodes, Resolve};
 pub use unresolved::{UnresolvedFlow, UnresolvedFlows};
 pub use view::ViewEvidence;
 

@@ -1,7 +1,9 @@
 //! Merging by maximum.
 
+use std::collections::btree_map::Entry;
+
 use super::{Curve, EpochLedger, Interface, Ledger, Point};
-use crate::observe::{Batch, Losses, ObservedEdge, ObservedLosses};
+use crate::observe::{Batch, Losses, ObservedEdge, ObservedKey, ObservedLosses};
 
 /// One second, in microseconds: points are not kept closer than this.
 const SECOND: i64 = 1_000_000;
@@ -31,11 +33,14 @@ impl EpochLedger {
             one_sided: edge.one_sided,
         };
         self.merge_interface(edge.key.interface, told);
-        let curve = Curve::of(edge);
-        match self.edges.get_mut(&edge.key) {
-            Some(known) => known.merge(&curve),
-            None => {
-                self.edges.insert(edge.key.clone(), curve);
+        self.merge_curve(edge.key.clone(), Curve::of(edge));
+    }
+
+    pub(crate) fn merge_curve(&mut self, key: ObservedKey, told: Curve) {
+        match self.edges.entry(key) {
+            Entry::Occupied(mut known) => known.get_mut().merge(&told),
+            Entry::Vacant(place) => {
+                place.insert(told);
             }
         }
     }
