@@ -4,20 +4,37 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::{flows, graph, output};
+
 /// Learn NetworkPolicies from real traffic.
 #[derive(Debug, Parser)]
-#[command(name = netpol_common::COMMAND, version)]
+#[command(name = netpol_common::COMMAND, version, propagate_version = true)]
 struct Arguments {
+    #[command(flatten)]
+    global: output::Global,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Flows(flows::Arguments),
+    Graph(graph::Arguments),
+}
 
 /// Runs the command and tells the exit code: 0, 1 where a yes/no question is answered no, 2 on an error.
 #[must_use]
 pub fn run() -> ExitCode {
-    let _arguments = Arguments::parse();
-    ExitCode::from(2)
+    let arguments = Arguments::parse();
+    arguments.global.apply();
+    output::report(arguments.command.run())
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Flows(arguments) => arguments.run(),
+            Self::Graph(arguments) => arguments.run(),
+        }
+    }
 }

@@ -9,10 +9,7 @@ use netpol_common::record::FlowRecord;
 /// # Errors
 ///
 /// Whatever `to` fails with.
-pub fn write(
-    to: &mut impl Write,
-    records: impl IntoIterator<Item = FlowRecord>,
-) -> io::Result<()> {
+pub fn write(to: &mut impl Write, records: impl IntoIterator<Item = FlowRecord>) -> io::Result<()> {
     for record in records {
         serde_json::to_writer(&mut *to, &record)?;
         to.write_all(b"\n")?;

@@ -5,7 +5,9 @@
 
 mod build;
 mod narrow;
+pub mod render;
 mod resolve;
+mod rows;
 mod unresolved;
 mod view;
 
@@ -18,6 +20,7 @@ use crate::identity::EdgeId;
 
 pub use build::Builder;
 pub use resolve::{ReportedNodes, Resolve};
+pub use rows::Row;
 pub use unresolved::{UnresolvedFlow, UnresolvedFlows};
 pub use view::ViewEvidence;
 

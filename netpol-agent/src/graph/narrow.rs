@@ -90,8 +90,7 @@ fn confirmed(id: &EdgeId, outcome: Outcome, graph: &FlowGraph) -> bool {
     id.client == id.server
         && graph.edges.iter().any(|(other, evidence)| {
             matches!(other.client, Peer::Node(_))
-                && (&other.server, other.protocol, other.port)
-                    == (&id.server, id.protocol, id.port)
+                && (&other.server, other.protocol, other.port) == (&id.server, id.protocol, id.port)
                 && evidence.own_node
                 && saw(evidence)
         })
@@ -109,7 +108,11 @@ fn alike(outcome: Outcome) -> &'static [Outcome] {
 }
 
 fn has(evidence: &Evidence, outcome: Outcome) -> bool {
-    let counts = |view| evidence.view(view).is_some_and(|v| v.counts.of(outcome) > 0);
+    let counts = |view| {
+        evidence
+            .view(view)
+            .is_some_and(|v| v.counts.of(outcome) > 0)
+    };
     counts(View::Client) || counts(View::Server)
 }
 

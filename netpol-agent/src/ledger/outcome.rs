@@ -44,9 +44,8 @@ fn datagrams(stretches: &[Growth], answered: bool, one_sided: bool) -> Vec<Vec<(
         (false, false) => Outcome::OneWay,
     };
     let debts = settle(stretches.iter().map(|s| net(s.attempts, s.refused)));
-    let counts = |(stretch, left): (&Growth, u64)| {
-        vec![(rest, left), (Outcome::Refused, stretch.refused)]
-    };
+    let counts =
+        |(stretch, left): (&Growth, u64)| vec![(rest, left), (Outcome::Refused, stretch.refused)];
     stretches.iter().zip(debts).map(counts).collect()
 }
 
@@ -156,10 +155,7 @@ mod tests {
             one_sided: true,
             ..UDP
         };
-        assert_eq!(
-            judge(&[growth(3, 0, 0)], of),
-            [vec![(Outcome::Unknown, 3)]]
-        );
+        assert_eq!(judge(&[growth(3, 0, 0)], of), [vec![(Outcome::Unknown, 3)]]);
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Written by a later version.
-    #[error("graph database {path} was written by a newer version of netpol; use that version, or move it away")]
+    #[error(
+        "graph database {path} was written by a newer version of netpol; use that version, or move it away"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -69,7 +71,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A row that no version wrote.
-    #[error("graph database {path} holds {what} that does not decode; move the file away to begin anew")]
+    #[error(
+        "graph database {path} holds {what} that does not decode; move the file away to begin anew"
+    )]
     Row {
         /// The file.
         path: PathBuf,

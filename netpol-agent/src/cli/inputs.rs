@@ -1,0 +1,170 @@
+//! What commands read: an inventory and flow records, from files or stdin.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use netpol_common::words::View;
+
+use super::output::warn;
+use crate::flows::{self, BadLines, Summary};
+use crate::graph::{Builder, FlowGraph, ReportedNodes, UnresolvedFlows};
+use crate::identity::Index;
+use crate::inventory;
+
+/// How many findings of a kind are printed one by one.
+const SHOWN: usize = 20;
+
+/// Where to read from.
+#[derive(Args, Clone, Debug)]
+pub struct Inputs {
+    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
+    #[arg(
+        long,
+        short = 'i',
+        env = "NETPOL_INVENTORY",
+        value_name = "PATH",
+        required = true
+    )]
+    pub inventory: Vec<PathBuf>,
+    /// Flow records as JSON Lines: a file, or - for stdin; may be repeated
+    #[arg(
+        long,
+        short = 'f',
+        env = "NETPOL_FLOWS",
+        value_name = "PATH",
+        required = true
+    )]
+    pub flows: Vec<PathBuf>,
+    /// Count lines that are no flow records instead of stopping at the first
+    #[arg(long, env = "NETPOL_SKIP_BAD_LINES")]
+    pub skip_bad_lines: bool,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Who had which address when.
+    pub index: Index,
+    /// Who talks to whom.
+    pub graph: FlowGraph,
+}
+
+impl Inputs {
+    /// Reads everything, and prints to stderr what a person should know: warnings about the inventory, skipped
+    /// lines, flows that cannot be resolved, outcomes that nobody saw.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be read; the message names the file and the place in it.
+    pub fn load(&self) -> anyhow::Result<Loaded> {
+        self.check_stdin()?;
+        let inventory = inventory::read(&self.inventory)?;
+        inventory.warnings.iter().for_each(warn);
+        let mut index = inventory.index();
+        let graph = self.graph(&mut index)?;
+        tell_unresolved(&graph.unresolved);
+        tell_unknown(&graph);
+        Ok(Loaded { index, graph })
+    }
+
+    fn graph(&self, index: &mut Index) -> anyhow::Result<FlowGraph> {
+        let mut builder = Builder::default();
+        let mut nodes = ReportedNodes::default();
+        for path in &self.flows {
+            let (name, reader) = open(path)?;
+            let summary = flows::read(&name, reader, self.bad_lines(), |record| {
+                nodes.note(&record, index);
+                builder.add(&*index, &record);
+            })?;
+            tell_skipped(&name, &summary);
+        }
+        Ok(builder.finish(&*index))
+    }
+
+    fn bad_lines(&self) -> BadLines {
+        if self.skip_bad_lines {
+            BadLines::Skip
+        } else {
+            BadLines::Fail
+        }
+    }
+
+    /// Stdin can be read only once.
+    fn check_stdin(&self) -> anyhow::Result<()> {
+        let paths = self.inventory.iter().chain(&self.flows);
+        if paths.filter(|path| is_stdin(path)).count() > 1 {
+            bail!("stdin (-) can be read only once: name a file for the other input");
+        }
+        Ok(())
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The name that messages give the input, and its reader.
+fn open(path: &Path) -> anyhow::Result<(String, Box<dyn BufRead>)> {
+    if is_stdin(path) {
+        return Ok(("stdin".to_owned(), Box::new(std::io::stdin().lock())));
+    }
+    let name = format!("flows {}", path.display());
+    let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+    Ok((name, Box::new(BufReader::new(file))))
+}
+
+fn tell_skipped(input: &str, summary: &Summary) {
+    if let Some((line, problem)) = &summary.first_skipped {
+        let skipped = summary.skipped;
+        warn(format_args!(
+            "{input}: {skipped} bad lines skipped, the first of them line {line}: {problem}"
+        ));
+    }
+}
+
+fn tell_unresolved(unresolved: &UnresolvedFlows) {
+    for (flow, evidence) in unresolved.flows.iter().take(SHOWN) {
+        warn(format_args!(
+            "unresolved: {} -> {} port {}/{}, {} ({} times): {}",
+            flow.client,
+            flow.server,
+            flow.port,
+            flow.protocol,
+            flow.outcome,
+            evidence.counts.of(flow.outcome),
+            flow.reason
+        ));
+    }
+    let more = unresolved.flows.len().saturating_sub(SHOWN);
+    if more > 0 {
+        warn(format_args!("{more} more flows are unresolved"));
+    }
+    if unresolved.beyond_bound > 0 {
+        let records = unresolved.beyond_bound;
+        warn(format_args!(
+            "{records} more records are of unresolved flows that were too many to keep"
+        ));
+    }
+}
+
+fn tell_unknown(graph: &FlowGraph) {
+    let unknown = graph.edges.iter().filter(|(_, evidence)| {
+        let views = [View::Client, View::Server];
+        let of = |view| evidence.view(view).map_or(0, |v| v.counts.unknown);
+        views.into_iter().any(|view| of(view) > 0)
+    });
+    let unknown: Vec<_> = unknown.map(|(id, _)| id).collect();
+    for id in unknown.iter().take(SHOWN) {
+        warn(format_args!(
+            "outcome unknown: {} -> {} port {}/{}: its interface shows one side only",
+            id.client, id.server, id.port, id.protocol
+        ));
+    }
+    let more = unknown.len().saturating_sub(SHOWN);
+    if more > 0 {
+        warn(format_args!("{more} more edges have an unknown outcome"));
+    }
+}
