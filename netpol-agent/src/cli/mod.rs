@@ -1,5 +1,7 @@
 //! The command line: arguments in, exit codes out; everything that prints.
 
+#[cfg(feature = "ebpf")]
+pub mod detach;
 mod flows;
 mod graph;
 pub mod inputs;

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod addresses;
+pub mod attach;
 pub mod bind;
 pub mod books;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod netlink;
 pub mod netns;
 pub mod outbox;
 pub mod ownership;
+pub mod probe;
 pub mod processes;
 pub mod retire;
 pub mod seed;
