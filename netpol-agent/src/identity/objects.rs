@@ -1,6 +1,7 @@
 //! The Kubernetes objects that netpol reads, trimmed to what it needs and free of `kube` types.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -291,5 +292,18 @@ impl ObjectKey {
 impl From<&NamespacedName> for ObjectName {
     fn from(name: &NamespacedName) -> Self {
         Self::new(&name.namespace, &name.name)
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(name) => write!(f, "Namespace {name}"),
+            Self::Pod(name, _) => write!(f, "Pod {name}"),
+            Self::Owner(owner) => write!(f, "{} {}/{}", owner.kind, owner.namespace, owner.name),
+            Self::Service(name) => write!(f, "Service {name}"),
+            Self::EndpointSlice(name) => write!(f, "EndpointSlice {name}"),
+            Self::Node(name) => write!(f, "Node {name}"),
+        }
     }
 }

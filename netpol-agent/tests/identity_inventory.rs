@@ -1,0 +1,16 @@
+//! The index fed from an inventory.
+
+mod common;
+
+use common::{cluster, sightings};
+use netpol_agent::inventory;
+
+#[test]
+fn resolves_the_cluster() {
+    let inventory = inventory::parse("cluster.yaml", cluster::OBJECTS).unwrap();
+    assert_eq!(
+        inventory.warnings,
+        ["inventory: kinds that are not read: 1 ConfigMap"]
+    );
+    sightings::assert_table(&inventory.index(), cluster::TABLE);
+}
