@@ -7,13 +7,15 @@ use netpol_common::words::{Protocol, View};
 
 /// A moment of the day that all tests play on.
 pub(crate) fn at(clock: &str) -> Timestamp {
-    format!("2026-01-02T{clock}Z").parse().unwrap()
+    format!("2026-01-02T{clock}Z")
+        .parse()
+        .expect("a word of the notation")
 }
 
 /// `client -> server:port[/PROTOCOL] [@ FROM[..TO]] [view]`, e.g. `10.1.0.4 -> 10.96.0.7:80 @ 10:00:00 client`.
 pub(crate) fn sighting(text: &str) -> Sighting {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let (server, port) = words[2].rsplit_once(':').unwrap();
+    let (server, port) = words[2].rsplit_once(':').expect("an address and a port");
     let (port, protocol) = port.split_once('/').unwrap_or((port, "TCP"));
     let span = words
         .iter()
@@ -27,8 +29,8 @@ pub(crate) fn sighting(text: &str) -> Sighting {
     Sighting {
         client: endpoint(words[0]),
         server: endpoint(server),
-        protocol: protocol.parse::<Protocol>().unwrap(),
-        port: port.parse().unwrap(),
+        protocol: protocol.parse::<Protocol>().expect("a protocol"),
+        port: port.parse().expect("a word of the notation"),
         span: span.map(|span| {
             let (from, to) = span.split_once("..").unwrap_or((span, span));
             (at(from), at(to))
@@ -79,7 +81,7 @@ fn endpoint(text: &str) -> Endpoint {
         return Endpoint::Ip(address);
     }
     match text.split('/').count() {
-        2 => Endpoint::Pod(text.parse().unwrap()),
-        _ => Endpoint::Workload(text.parse().unwrap()),
+        2 => Endpoint::Pod(text.parse().expect("a word of the notation")),
+        _ => Endpoint::Workload(text.parse().expect("a word of the notation")),
     }
 }

@@ -4,6 +4,8 @@ mod network;
 mod pod;
 mod workload;
 
+pub(crate) use workload::owner_of_metadata;
+
 use std::fmt::Display;
 use std::net::IpAddr;
 

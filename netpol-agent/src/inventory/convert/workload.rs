@@ -8,6 +8,11 @@ use netpol_common::names::WorkloadName;
 use super::{FieldError, ToObject, labels, name, namespace, owner};
 use crate::identity::objects::{Labels, Object, Owner};
 
+/// An owner of which only the metadata is known.
+pub(crate) fn owner_of_metadata(kind: &str, metadata: &ObjectMeta) -> Result<Object, FieldError> {
+    to_owner(kind, metadata, None, None)
+}
+
 impl ToObject for apps::Deployment {
     fn to_object(&self) -> Result<Object, FieldError> {
         let spec = self.spec.as_ref();
