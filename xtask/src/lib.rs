@@ -1,0 +1,13 @@
+//! Set-up, build, lab, demo, test and bench of netpol, as a library for the end-to-end tests.
+
+pub mod command;
+pub mod lab;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
