@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use xtask::build::Profile;
+use xtask::lab::cni::Plugin;
 use xtask::lab::peer::Peer;
+use xtask::lab::{self, keeper};
+use xtask::{bench, build, check, say, setup};
 
 /// Set-up, build, lab, demo, test and bench of netpol.
 #[derive(Debug, Parser)]
@@ -17,15 +21,69 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Install what building, the lab and the tests need.
+    Setup,
+    /// Build target/release/netpol-agent and target/release/kubectl-netpol.
+    Build {
+        /// Only kubectl-netpol, which needs no kernel crate.
+        #[arg(long)]
+        cli_only: bool,
+    },
+    /// A cluster of network namespaces to try things in.
+    #[command(subcommand)]
+    Lab(LabTask),
+    /// Set up, then run every test.
+    Test,
+    /// Run benchmarks.
+    Bench {
+        /// The group; all by default.
+        group: Option<String>,
+    },
+    /// Check that every source file is formatted.
+    FmtCheck,
+    #[command(flatten)]
+    Inner(Inner),
+}
+
+#[derive(Debug, Subcommand)]
+enum LabTask {
+    /// Bring a lab up, with its pods and services, until `down`.
+    Up(Lab),
+    /// Take a lab away.
+    Down {
+        /// Its name.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Tell what labs there are.
+    Status,
+}
+
+#[derive(Debug, clap::Args)]
+struct Lab {
+    /// Its name.
+    #[arg(long, default_value = "default")]
+    name: String,
+    /// The CNI plugin: ptp or bridge.
+    #[arg(long, default_value = "ptp")]
+    cni: Plugin,
+}
+
+/// What the lab itself runs.
+#[derive(Debug, Subcommand)]
+enum Inner {
     /// Waits for the end of its input, then takes a lab away.
-    #[command(hide = true)]
-    LabGuard {
+    #[command(hide = true, name = "lab-guard")]
+    Guard {
         /// The lab's directory.
         directory: PathBuf,
     },
+    /// Makes a lab and keeps it.
+    #[command(hide = true, name = "lab-keep")]
+    Keep(Lab),
     /// Becomes a command in a network namespace.
-    #[command(hide = true)]
-    LabExec {
+    #[command(hide = true, name = "lab-exec")]
+    Exec {
         /// The namespace.
         #[arg(long)]
         netns: PathBuf,
@@ -37,30 +95,58 @@ enum Task {
         words: Vec<String>,
     },
     /// A client or server of the lab.
-    #[command(hide = true, subcommand)]
-    LabPeer(Peer),
+    #[command(hide = true, name = "lab-peer", subcommand)]
+    Peer(Peer),
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().task) {
+    match run(Arguments::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
-            // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            say::progress(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
 }
 
-fn run(task: &Task) -> Result<()> {
+fn run(task: Task) -> Result<()> {
     match task {
-        Task::LabGuard { directory } => xtask::lab::guard::stand(directory),
-        Task::LabExec {
+        Task::Setup => setup::run(),
+        Task::Build { cli_only: true } => build::cli_only(),
+        Task::Build { cli_only: false } => build::programs(Profile::Release).map(drop),
+        Task::Lab(task) => run_lab(task),
+        Task::Test => check::test(),
+        Task::Bench { group } => bench::run(group.as_deref()),
+        Task::FmtCheck => check::format(),
+        Task::Inner(task) => run_inner(task),
+    }
+}
+
+fn run_lab(task: LabTask) -> Result<()> {
+    match task {
+        LabTask::Up(Lab { name, cni }) => keeper::up(&name, cni, &own_path()?),
+        LabTask::Down { name } => keeper::down(&name),
+        LabTask::Status => keeper::status(None),
+    }
+}
+
+fn run_inner(task: Inner) -> Result<()> {
+    match task {
+        Inner::Guard { directory } => lab::guard::stand(&directory),
+        Inner::Keep(Lab { name, cni }) => keeper::keep(lab::Options {
+            name,
+            plugin: cni,
+            xtask: own_path()?,
+        }),
+        Inner::Exec {
             netns,
             cgroup,
             words,
-        } => xtask::lab::process::exec(netns, cgroup.as_deref(), words),
-        Task::LabPeer(peer) => peer.run(),
+        } => lab::process::exec(&netns, cgroup.as_deref(), &words),
+        Inner::Peer(peer) => peer.run(),
     }
+}
+
+fn own_path() -> Result<PathBuf> {
+    std::env::current_exe().context("find the path of xtask")
 }

@@ -4,12 +4,13 @@
 //! written down first; a guard process takes it all away when the owner lets go or dies.
 
 mod cgroup;
-pub(crate) mod cluster;
+pub mod cluster;
 pub mod cni;
 pub mod guard;
+pub mod keeper;
 mod netns;
 pub mod peer;
-mod pods;
+pub mod pods;
 pub mod process;
 mod proxy;
 pub mod scenario;

@@ -2,8 +2,8 @@
 //! while pods start and stop.
 
 pub(crate) mod pod;
-pub(crate) mod service;
-pub(crate) mod workload;
+pub mod service;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

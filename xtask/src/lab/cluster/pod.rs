@@ -90,7 +90,7 @@ impl Pod {
     pub(crate) fn matches(&self, selector: &[(&str, &str)]) -> bool {
         selector
             .iter()
-            .all(|(key, value)| self.labels[*key] == Value::from(*value))
+            .all(|(key, value)| self.labels[*key] == **value)
     }
 
     pub(super) fn object(&self) -> Value {

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{metadata, suffix, uid};
 
 /// A pair of a label's key and value.
-pub(crate) type Label = (&'static str, &'static str);
+pub type Label = (&'static str, &'static str);
 
 /// What kind of owner a workload is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `apps/v1` Deployment, with a ReplicaSet between it and its pods.
     Deployment,
     /// `apps/v1` StatefulSet.
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 
 /// A workload of the lab's cast.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Workload {
+pub struct Workload {
     /// Its namespace.
     pub namespace: &'static str,
     /// Its kind.

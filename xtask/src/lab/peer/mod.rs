@@ -51,7 +51,7 @@ impl Peer {
 }
 
 /// Says on standard output that a peer is ready; whoever started it waits for that.
-fn announce(word: &str) -> Result<()> {
+pub(super) fn announce(word: &str) -> Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{word}")?;

@@ -1,0 +1,53 @@
+//! `cargo xtask test` and `cargo xtask fmt-check`.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{command, say, setup, workspace};
+
+/// Sets up, then runs every test, those that need privileges too. Nothing is skipped: a test that cannot run fails.
+///
+/// # Errors
+///
+/// If set-up or any test fails.
+pub fn test() -> Result<()> {
+    setup::run()?;
+    let runs: [(&str, &[&str]); 2] = [
+        (
+            "every test of the workspace",
+            &["test", "--locked", "--workspace"],
+        ),
+        (
+            "the pure code without aya and the kernel crate",
+            &[
+                "test",
+                "--locked",
+                "--package",
+                "netpol-agent",
+                "--no-default-features",
+            ],
+        ),
+    ];
+    for (what, arguments) in runs {
+        say::progress(format_args!("test: {what}"));
+        let mut cargo = Command::new("cargo");
+        cargo.args(arguments).current_dir(workspace());
+        command::stream(&mut cargo).with_context(|| format!("test {what}"))?;
+    }
+    Ok(())
+}
+
+/// Checks that every source file is formatted.
+///
+/// # Errors
+///
+/// If one is not.
+pub fn format() -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    command::stream(
+        cargo
+            .args(["fmt", "--all", "--check"])
+            .current_dir(workspace()),
+    )
+}
