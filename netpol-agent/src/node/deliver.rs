@@ -1,8 +1,8 @@
 //! Where batches go.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::observe::Batch;
 
@@ -38,7 +38,7 @@ impl Deliver for ToThread {
     async fn deliver(&self, batch: Arc<Batch>) -> Result<(), Undelivered> {
         let (acknowledge, acknowledged) = oneshot::channel();
         let delivery = Delivery { batch, acknowledge };
-        self.0.send(delivery).await.map_err(|_| Undelivered)?;
+        self.0.send(delivery).map_err(|_| Undelivered)?;
         match acknowledged.await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Undelivered),

@@ -40,6 +40,12 @@ impl SharedIndex {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How often it was changed.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Tells of every change from now on.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {

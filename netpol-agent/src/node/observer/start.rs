@@ -37,16 +37,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until every interface that there was at the start is observed.
-    ///
-    /// # Errors
-    ///
-    /// Why the node cannot be observed.
-    pub async fn ready(&mut self) -> Result<(), ObserverError> {
-        if (&mut self.ready).await.is_ok() {
-            return Ok(());
-        }
-        Err(self.fault())
+    /// Waits until every interface that there was at the start is observed; `false` if the thread has ended instead.
+    pub async fn ready(&mut self) -> bool {
+        (&mut self.ready).await.is_ok()
     }
 
     /// Waits until the thread has ended.
@@ -55,19 +48,14 @@ impl Running {
     ///
     /// Why it ended before it was told to.
     pub fn join(self) -> Result<(), ObserverError> {
-        let fault = self.fault();
-        self.thread.join().unwrap_or(Err(fault))
+        let node = self.node;
+        self.thread.join().unwrap_or(Err(ObserverError::Fault { node }))
     }
 
     /// Whether the thread has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
-    }
-
-    fn fault(&self) -> ObserverError {
-        let node = self.node.clone();
-        ObserverError::Fault { node }
     }
 }
 

@@ -1,0 +1,176 @@
+//! The graph side within the agent's process: batches into the store, and flow records out of it.
+
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use netpol_common::record::FlowRecord;
+use tempfile::NamedTempFile;
+use tracing::debug;
+
+use super::deliver::Delivery;
+use super::shared::SharedIndex;
+use super::trouble::Trouble;
+use crate::flows;
+use crate::graph::Resolve;
+use crate::ledger::{self, Ledger};
+use crate::observe::Batch;
+use crate::store::{Store, StoreError};
+
+/// How often flow records are written.
+const WRITE: Duration = Duration::from_secs(10);
+/// How long after the last news outcomes may still change: an attempt is unanswered after 30 s.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// The store, what it holds, and where records go.
+#[derive(Debug)]
+pub struct Grapher {
+    store: Store,
+    ledger: Ledger,
+    index: SharedIndex,
+    flows: PathBuf,
+    /// Until when records may change without further news.
+    unsettled: Instant,
+    index_version: u64,
+    committing: Trouble,
+    writing: Trouble,
+}
+
+impl Grapher {
+    /// Loads what `store` holds. Records will be written to `flows`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn new(store: Store, index: SharedIndex, flows: PathBuf) -> Result<Self, StoreError> {
+        let ledger = store.load()?;
+        Ok(Self {
+            store,
+            ledger,
+            index,
+            flows,
+            unsettled: Instant::now() + SETTLE,
+            index_version: 0,
+            committing: Trouble::new("keeping batches"),
+            writing: Trouble::new("writing flow records"),
+        })
+    }
+
+    /// Takes batches until every sender is gone, and writes records now and then, and at the end.
+    pub fn run(mut self, deliveries: &Receiver<Delivery>) {
+        self.learn_node_addresses();
+        let mut due = Instant::now() + WRITE;
+        loop {
+            match deliveries.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(delivery) => self.take(delivery),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.write_if_changed();
+                    due = Instant::now() + WRITE;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.write();
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let committed = self.committing.note(self.store.commit(&delivery.batch));
+        if committed.is_some() {
+            self.merge(&delivery.batch);
+        }
+        // Whoever delivered may be gone: the next process delivers again.
+        let _heard = delivery.acknowledge.send(committed.is_some());
+    }
+
+    fn merge(&mut self, batch: &Batch) {
+        self.ledger.merge(batch);
+        if !batch.edges.is_empty() || !batch.losses.is_empty() {
+            self.unsettled = Instant::now() + SETTLE;
+        }
+        let (node, at) = (&batch.observer, batch.time);
+        let learn = |index: &mut crate::identity::Index| {
+            index.learn_node_addresses(node, &batch.node_addresses, at);
+        };
+        self.index.change_quietly(learn);
+    }
+
+    /// What agents told of their nodes before this process.
+    fn learn_node_addresses(&mut self) {
+        for (node, told) in &self.ledger.observers {
+            let addresses: Vec<_> = told.node_addresses.iter().copied().collect();
+            self.index.change_quietly(|index| {
+                index.learn_node_addresses(node, &addresses, Timestamp::UNIX_EPOCH);
+            });
+        }
+    }
+
+    fn write_if_changed(&mut self) {
+        let version = self.index.version();
+        let changed = version != self.index_version || Instant::now() < self.unsettled;
+        if changed && self.write() {
+            self.index_version = version;
+        }
+    }
+
+    fn write(&mut self) -> bool {
+        let index = self.index.read();
+        let written = replace(&self.flows, |to| write_records(to, &self.ledger, &*index));
+        drop(index);
+        let described = written.map_err(|error| format!("{}: {error}", self.flows.display()));
+        self.writing.note(described).is_some()
+    }
+}
+
+fn write_records(to: &mut impl Write, ledger: &Ledger, index: &dyn Resolve) -> io::Result<()> {
+    let now = ledger.time().unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut outcome = Ok(());
+    let mut lines = 0_u64;
+    ledger::records(ledger, now, index, &mut |record: FlowRecord| {
+        if outcome.is_ok() {
+            outcome = flows::write(&mut *to, [record]);
+            lines += 1;
+        }
+    });
+    debug!(lines, "flow records written");
+    outcome
+}
+
+/// Replaces the file at `path` by what `write` writes, so that a reader finds the old one or the new one, whole.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(directory)?;
+    let mut buffer = BufWriter::new(file.as_file_mut());
+    write(&mut buffer)?;
+    buffer.flush()?;
+    drop(buffer);
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flows.jsonl");
+        replace(&path, |to| to.write_all(b"first\n")).unwrap();
+        let failed = replace(&path, |to| {
+            to.write_all(b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\n");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

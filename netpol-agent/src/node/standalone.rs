@@ -1,0 +1,300 @@
+//! The whole chain in one process and without a cluster: observers, graph, records.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::attach::{AttachChoice, AttachError, Instance, PinRoot, Plan, decide};
+use super::bind::BindOptions;
+use super::deliver::{Delivery, ToThread};
+use super::follow::Follower;
+use super::grapher::Grapher;
+use super::observer::{ObserverError, ObserverOptions, Running, spawn};
+use super::probe::{ProbeResults, probe};
+use super::shared::SharedIndex;
+use super::spec::NodeSpec;
+use crate::identity::Index;
+use crate::inventory::InventoryError;
+use crate::kernel::KernelOptions;
+use crate::store::{Store, StoreError};
+
+/// How often the inventory is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is observed, how, and where the results go.
+#[derive(Clone, Debug)]
+pub struct StandaloneOptions {
+    /// The inventory's files and directories.
+    pub inventory: Vec<PathBuf>,
+    /// The directory of `graph.db` and `flows.jsonl`.
+    pub state_dir: PathBuf,
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// How programs are attached.
+    pub attach: AttachChoice,
+    /// The name that pinned maps and links bear.
+    pub instance: Instance,
+    /// Where the BPF file system is mounted.
+    pub bpffs: PathBuf,
+    /// The sizes of the kernel's maps.
+    pub kernel: KernelOptions,
+    /// How many unanswered attempts are kept of one interface.
+    pub quota: u32,
+    /// How often the kernel's maps are walked.
+    pub walk_interval: Duration,
+    /// Where evidence of pods is looked for.
+    pub bind: BindOptions,
+}
+
+/// Why the agent cannot start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum StandaloneError {
+    /// The inventory.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Attaching.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A node.
+    #[error("node {node}")]
+    Observer {
+        /// The node.
+        node: String,
+        /// Why it cannot be observed.
+        source: ObserverError,
+    },
+    /// The state directory.
+    #[error("cannot use the state directory {path}")]
+    StateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another agent uses the state directory.
+    #[error("another agent uses the state directory {path}: stop it, or name another directory with --state-dir")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something else of the system.
+    #[error("cannot {doing}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Observes until SIGTERM or SIGINT. Pinned maps and links stay, so that the next start goes on without a gap.
+///
+/// # Errors
+///
+/// [`StandaloneError`], before anything is written where it can be told before.
+pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(system("start a runtime"))?;
+    runtime.block_on(observe(options))
+}
+
+async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
+    let mut signals = Signals::new()?;
+    let index = SharedIndex::new(Index::default());
+    let mut follower = Follower::start(options.inventory.clone(), &index)?;
+    let probed = probe(Some(&options.bpffs));
+    let plan = decide(&probed, options.attach)?;
+    announce(&probed, &plan);
+    let lock = lock(&options.state_dir)?;
+    let store = Store::open(&options.state_dir.join("graph.db"))?;
+    let grapher = Grapher::new(store, index.clone(), options.state_dir.join("flows.jsonl"))?;
+    let stop = CancellationToken::new();
+    let (to_graph, deliveries) = mpsc::channel();
+    let graph = thread("graph", move || grapher.run(&deliveries))?;
+    let mut observers = Observers::default();
+    let started = observers.start(options, &plan, &index, to_graph, &stop).await;
+    if started.is_ok() {
+        info!(nodes = options.nodes.len(), "ready");
+        wait(&mut signals, &mut follower, &index, &observers).await;
+    }
+    stop.cancel();
+    let ended = observers.join();
+    join_graph(graph);
+    drop(lock);
+    started.and(ended)
+}
+
+/// Waits for a signal, or for an observer to end by itself, and follows the inventory meanwhile.
+async fn wait(
+    signals: &mut Signals,
+    follower: &mut Follower,
+    index: &SharedIndex,
+    observers: &Observers,
+) {
+    let mut look = interval(LOOK);
+    loop {
+        tokio::select! {
+            name = signals.next() => return info!(signal = name, "stopping"),
+            _ = look.tick() => follower.look(index, Timestamp::now()),
+        }
+        if observers.any_ended() {
+            return error!("an observer has ended; stopping");
+        }
+    }
+}
+
+/// The observers' threads, by node.
+#[derive(Default)]
+struct Observers(Vec<(String, Running)>);
+
+impl Observers {
+    /// Starts one for each node, and waits until all of them observe.
+    async fn start(
+        &mut self,
+        options: &StandaloneOptions,
+        plan: &Plan,
+        index: &SharedIndex,
+        to_graph: mpsc::Sender<Delivery>,
+        stop: &CancellationToken,
+    ) -> Result<(), StandaloneError> {
+        for node in &options.nodes {
+            let observer = observer_options(options, plan, node)?;
+            let deliver = ToThread(to_graph.clone());
+            let running = spawn(observer, index.clone(), deliver, stop.clone());
+            let running = running.map_err(|source| of_node(&node.name, source))?;
+            self.0.push((node.name.clone(), running));
+        }
+        for (_, running) in &mut self.0 {
+            if !running.ready().await {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn any_ended(&self) -> bool {
+        self.0.iter().any(|(_, running)| running.has_ended())
+    }
+
+    /// Waits for all of them to end; the first error counts.
+    fn join(self) -> Result<(), StandaloneError> {
+        let ended = self.0.into_iter().map(|(node, running)| {
+            running.join().map_err(|source| of_node(&node, source))
+        });
+        let ended: Vec<_> = ended.collect();
+        ended.into_iter().collect()
+    }
+}
+
+fn observer_options(
+    options: &StandaloneOptions,
+    plan: &Plan,
+    node: &NodeSpec,
+) -> Result<ObserverOptions, StandaloneError> {
+    let instance = node.instance(&options.instance)?;
+    let pins = plan.pinned.then(|| PinRoot::new(&options.bpffs, &instance));
+    Ok(ObserverOptions {
+        node: node.clone(),
+        instance,
+        kernel: options.kernel.clone(),
+        mechanism: plan.mechanism,
+        pins,
+        quota: options.quota,
+        walk_interval: options.walk_interval,
+        bind: options.bind.clone(),
+        journal: options.state_dir.join(format!("observer-{}.db", node.name)),
+    })
+}
+
+/// Says how observing will be done.
+fn announce(probed: &ProbeResults, plan: &Plan) {
+    for warning in &plan.warnings {
+        warn!("{warning}");
+    }
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        kernel = probed.release,
+        attach = %plan.mechanism,
+        pinned = plan.pinned,
+        "starting"
+    );
+}
+
+/// Makes the state directory, and keeps other agents out of it as long as the lock lives.
+fn lock(directory: &Path) -> Result<Flock<File>, StandaloneError> {
+    let failed = |source| StandaloneError::StateDirectory {
+        path: directory.to_owned(),
+        source,
+    };
+    fs::create_dir_all(directory).map_err(failed)?;
+    let path = directory.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        match errno {
+            Errno::EWOULDBLOCK => StandaloneError::Locked {
+                path: directory.to_owned(),
+            },
+            errno => failed(errno.into()),
+        }
+    })
+}
+
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StandaloneError> {
+        let on = |kind| signal(kind).map_err(system("listen for signals"));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn thread(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StandaloneError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(system("start a thread"))
+}
+
+fn join_graph(graph: JoinHandle<()>) {
+    if graph.join().is_err() {
+        error!("the graph thread ended by a fault: look at the lines above");
+    }
+}
+
+fn of_node(node: &str, source: ObserverError) -> StandaloneError {
+    let node = node.to_owned();
+    StandaloneError::Observer { node, source }
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StandaloneError {
+    move |source| StandaloneError::System { doing, source }
+}
