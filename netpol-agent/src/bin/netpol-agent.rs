@@ -1,3 +1,7 @@
 //! `netpol-agent`, for nodes and clusters.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netpol_agent::cli::agent::run()
+}

@@ -1,14 +1,14 @@
 //! `netpol-agent detach`: removes what an agent left in the kernel.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
-use nix::sched::{CloneFlags, setns};
 
+use super::agent::host_name;
 use crate::node::attach::{self, Instance, Removed};
+use crate::node::spec::NodeSpec;
 
 /// Detach from every interface, and remove pinned links and maps.
 ///
@@ -22,14 +22,14 @@ pub struct Detach {
     /// Where the BPF file system is mounted.
     #[arg(long, env = "NETPOL_BPFFS", default_value = DEFAULT_BPFFS, value_name = "PATH")]
     bpffs: PathBuf,
-    /// Network namespaces to remove filters from, by path or by name below /run/netns [default: the current one].
+    /// The nodes that were observed, as the agent was told [default: this machine]
     #[arg(
         long,
-        env = "NETPOL_NETNS",
-        value_name = "NETNS",
+        env = "NETPOL_NODE",
+        value_name = "NAME[=NETNS]",
         value_delimiter = ','
     )]
-    netns: Vec<PathBuf>,
+    node: Vec<NodeSpec>,
 }
 
 /// The instance where none is named.
@@ -44,13 +44,12 @@ impl Detach {
     ///
     /// Whatever keeps something from being removed, and what to do about it.
     pub fn run(self) -> Result<ExitCode, anyhow::Error> {
-        let mut removed = Vec::new();
-        if self.netns.is_empty() {
-            removed.push(attach::detach(&self.bpffs, &self.instance)?);
+        let mut nodes = self.node.clone();
+        if nodes.is_empty() {
+            nodes.push(host_name()?.parse()?);
         }
-        for netns in &self.netns {
-            removed.push(self.detach_in(netns)?);
-        }
+        let removed = nodes.iter().map(|node| self.detach_from(node));
+        let removed = removed.collect::<Result<Vec<_>, _>>()?;
         let mut out = io::stdout().lock();
         for line in report(&self.instance, &removed) {
             writeln!(out, "{line}")?;
@@ -58,16 +57,12 @@ impl Detach {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Detaches in another network namespace, which a thread enters and takes with it.
-    fn detach_in(&self, netns: &Path) -> Result<Removed, anyhow::Error> {
-        let path = Path::new("/run/netns").join(netns);
-        let namespace = std::fs::File::open(&path)
-            .with_context(|| format!("cannot open the network namespace {}", path.display()))?;
+    /// Detaches in the node's network namespace, which a thread enters and takes with it.
+    fn detach_from(&self, node: &NodeSpec) -> Result<Removed, anyhow::Error> {
+        let instance = node.instance(&self.instance)?;
         let detach = || {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).with_context(|| {
-                format!("cannot enter the network namespace {}", path.display())
-            })?;
-            Ok(attach::detach(&self.bpffs, &self.instance)?)
+            node.enter()?;
+            Ok(attach::detach(&self.bpffs, &instance)?)
         };
         std::thread::scope(|scope| scope.spawn(detach).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

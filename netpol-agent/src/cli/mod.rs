@@ -1,9 +1,13 @@
 //! The command line: arguments in, exit codes out; everything that prints.
 
 #[cfg(feature = "ebpf")]
+pub mod agent;
+#[cfg(feature = "ebpf")]
 pub mod detach;
 mod flows;
 mod graph;
 pub mod inputs;
 pub mod kubectl;
+#[cfg(feature = "ebpf")]
+pub mod node;
 pub mod output;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::shared::SharedIndex;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, chain};
 use crate::inventory::{self, InventoryError};
 
 /// What tells one version of a file from another: modification time, size and inode. An error is a version too.
@@ -49,7 +49,7 @@ impl Follower {
         }
         self.versions = versions;
         let outcome = self.read(index, now);
-        let described = outcome.map_err(|error| crate::cli::output::chain(&error));
+        let described = outcome.map_err(|error| chain(&error));
         if self.reading.note(described).is_some() {
             info!("the inventory was read again");
         }
@@ -84,7 +84,12 @@ fn visit(path: &Path, versions: &mut BTreeMap<PathBuf, Version>) {
 
 fn version(metadata: io::Result<Metadata>) -> Version {
     let metadata = metadata.map_err(|error| error.kind())?;
-    Ok((metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino()))
+    Ok((
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.size(),
+        metadata.ino(),
+    ))
 }
 
 #[cfg(test)]
@@ -119,7 +124,10 @@ mod tests {
         for broken in ["{", "kind: Namespace\napiVersion: v1\nmetadata: 7\n"] {
             fs::write(&path, broken).unwrap();
             follower.look(&index, Timestamp::now());
-            assert_eq!((names(&index), index.version()), (vec!["depot".to_owned()], version));
+            assert_eq!(
+                (names(&index), index.version()),
+                (vec!["depot".to_owned()], version)
+            );
         }
         put(directory.path(), "shop");
         follower.look(&index, Timestamp::now());

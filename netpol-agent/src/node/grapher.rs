@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::deliver::Delivery;
 use super::shared::SharedIndex;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, chain};
 use crate::flows;
 use crate::graph::Resolve;
 use crate::ledger::{self, Ledger};
@@ -78,7 +78,11 @@ impl Grapher {
     }
 
     fn take(&mut self, delivery: Delivery) {
-        let committed = self.committing.note(self.store.commit(&delivery.batch));
+        let committed = self
+            .store
+            .commit(&delivery.batch)
+            .map_err(|error| chain(&error));
+        let committed = self.committing.note(committed);
         if committed.is_some() {
             self.merge(&delivery.batch);
         }
@@ -150,7 +154,8 @@ fn replace(
     write(&mut buffer)?;
     buffer.flush()?;
     drop(buffer);
-    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(directory)?.sync_all()

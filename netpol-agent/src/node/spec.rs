@@ -107,7 +107,10 @@ mod tests {
             ("node-a=/proc/1/ns/net", "node-a", Some("/proc/1/ns/net")),
         ] {
             let spec: NodeSpec = text.parse().unwrap();
-            assert_eq!((spec.name.as_str(), spec.netns), (name, netns.map(PathBuf::from)));
+            assert_eq!(
+                (spec.name.as_str(), spec.netns),
+                (name, netns.map(PathBuf::from))
+            );
         }
         for text in ["", "=x", "node-a="] {
             assert!(text.parse::<NodeSpec>().is_err(), "{text:?}");

@@ -86,7 +86,9 @@ pub enum StandaloneError {
         source: io::Error,
     },
     /// Another agent uses the state directory.
-    #[error("another agent uses the state directory {path}: stop it, or name another directory with --state-dir")]
+    #[error(
+        "another agent uses the state directory {path}: stop it, or name another directory with --state-dir"
+    )]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -107,7 +109,9 @@ pub enum StandaloneError {
 ///
 /// [`StandaloneError`], before anything is written where it can be told before.
 pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(system("start a runtime"))?;
     runtime.block_on(observe(options))
 }
@@ -126,7 +130,9 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let (to_graph, deliveries) = mpsc::channel();
     let graph = thread("graph", move || grapher.run(&deliveries))?;
     let mut observers = Observers::default();
-    let started = observers.start(options, &plan, &index, to_graph, &stop).await;
+    let started = observers
+        .start(options, &plan, &index, to_graph, &stop)
+        .await;
     if started.is_ok() {
         info!(nodes = options.nodes.len(), "ready");
         wait(&mut signals, &mut follower, &index, &observers).await;
@@ -192,9 +198,10 @@ impl Observers {
 
     /// Waits for all of them to end; the first error counts.
     fn join(self) -> Result<(), StandaloneError> {
-        let ended = self.0.into_iter().map(|(node, running)| {
-            running.join().map_err(|source| of_node(&node, source))
-        });
+        let ended = self
+            .0
+            .into_iter()
+            .map(|(node, running)| running.join().map_err(|source| of_node(&node, source)));
         let ended: Vec<_> = ended.collect();
         ended.into_iter().collect()
     }
@@ -242,7 +249,11 @@ fn lock(directory: &Path) -> Result<Flock<File>, StandaloneError> {
     };
     fs::create_dir_all(directory).map_err(failed)?;
     let path = directory.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path);
     Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         match errno {
             Errno::EWOULDBLOCK => StandaloneError::Locked {

@@ -1,5 +1,6 @@
 //! Saying once that something does not work, and once that it works again.
 
+use std::error::Error;
 use std::fmt::Display;
 
 use tracing::{info, warn};
@@ -39,5 +40,54 @@ impl Trouble {
             warn!("{} failed, and is tried again: {error}", self.what);
             self.said = Some(error);
         }
+    }
+}
+
+/// An error and its causes in one line. A message that repeats its cause is not repeated.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
+        next = cause.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot do it: {0}")]
+    struct Repeating(#[source] Outer);
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = || io::Error::other("in\n  two lines");
+        assert_eq!(chain(&Outer(cause())), "outer: in two lines");
+        assert_eq!(
+            chain(&Repeating(Outer(cause()))),
+            "cannot do it: outer: in two lines"
+        );
+    }
+
+    #[test]
+    fn trouble_is_remembered_until_it_is_over() {
+        let mut trouble = Trouble::new("trying");
+        assert_eq!(trouble.note(Err::<(), _>("no")), None);
+        assert_eq!(trouble.said.as_deref(), Some("no"));
+        assert_eq!(trouble.note(Ok::<_, String>(7)), Some(7));
+        assert_eq!(trouble.said, None);
     }
 }

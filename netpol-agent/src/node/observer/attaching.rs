@@ -32,7 +32,9 @@ impl Observer {
     /// Brings everything in line with the interfaces that there are.
     pub(super) fn resync(&mut self, links: Vec<Link>) {
         let gone: Vec<u32> = self.links.keys().copied().collect();
-        let gone = gone.into_iter().filter(|old| links.iter().all(|link| link.ifindex != *old));
+        let gone = gone
+            .into_iter()
+            .filter(|old| links.iter().all(|link| link.ifindex != *old));
         gone.for_each(|ifindex| self.removed(ifindex));
         self.added(links, Age::Older);
     }
@@ -62,11 +64,16 @@ impl Observer {
 
     /// Begins to observe interfaces, with connections counted that are older.
     pub(super) fn observe(&mut self, new: &[u32], age: Age) {
-        let handles: Vec<u32> = new.iter().filter_map(|ifindex| self.prepare(*ifindex, age)).collect();
+        let handles: Vec<u32> = new
+            .iter()
+            .filter_map(|ifindex| self.prepare(*ifindex, age))
+            .collect();
         self.bind_from_start();
         let before = self.open_connections(&handles);
-        let attached: Vec<u32> =
-            handles.into_iter().filter(|handle| self.attach(*handle)).collect();
+        let attached: Vec<u32> = handles
+            .into_iter()
+            .filter(|handle| self.attach(*handle))
+            .collect();
         self.seed(&attached, &before);
     }
 
@@ -78,7 +85,11 @@ impl Observer {
         let handle = match self.kernel.next_interface() {
             Ok(handle) => handle,
             Err(error) => {
-                warn!(node = self.name(), interface = name, "cannot observe: {error}");
+                warn!(
+                    node = self.name(),
+                    interface = name,
+                    "cannot observe: {error}"
+                );
                 return None;
             }
         };
@@ -92,7 +103,11 @@ impl Observer {
         self.keep_interface(handle);
         self.set_aside.remove(&ifindex);
         if let Err(error) = self.configure(handle) {
-            warn!(node = self.name(), interface = name, "cannot observe: {error}");
+            warn!(
+                node = self.name(),
+                interface = name,
+                "cannot observe: {error}"
+            );
             self.died(handle);
             return None;
         }
@@ -106,7 +121,11 @@ impl Observer {
         };
         let config = InterfaceConfig {
             interface: handle,
-            flags: if interface.one_sided { InterfaceConfig::ONE_SIDED } else { 0 },
+            flags: if interface.one_sided {
+                InterfaceConfig::ONE_SIDED
+            } else {
+                0
+            },
             quota: self.options.quota,
             ..InterfaceConfig::default()
         };
@@ -121,11 +140,21 @@ impl Observer {
         let (ifindex, name) = (interface.ifindex, interface.name.clone());
         match self.attacher.attach(ifindex, handle) {
             Ok(Outcome::Attached) => {
-                info!(node = self.name(), interface = name, ifindex, handle, "observing");
+                info!(
+                    node = self.name(),
+                    interface = name,
+                    ifindex,
+                    handle,
+                    "observing"
+                );
                 return true;
             }
             Ok(Outcome::Gone) => debug!(node = self.name(), interface = name, "gone meanwhile"),
-            Err(error) => warn!(node = self.name(), interface = name, "cannot observe: {error}"),
+            Err(error) => warn!(
+                node = self.name(),
+                interface = name,
+                "cannot observe: {error}"
+            ),
         }
         self.died(handle);
         false
@@ -134,21 +163,33 @@ impl Observer {
     fn removed(&mut self, ifindex: u32) {
         self.links.remove(&ifindex);
         self.set_aside.remove(&ifindex);
-        if let Some(handle) = self.books.interfaces.at(ifindex).map(|interface| interface.handle) {
+        if let Some(handle) = self
+            .books
+            .interfaces
+            .at(ifindex)
+            .map(|interface| interface.handle)
+        {
             self.died(handle);
         }
     }
 
     /// Ends an interface: what was counted stays in the maps until it is delivered.
     pub(super) fn died(&mut self, handle: u32) {
-        let Some(ifindex) = self.books.interfaces.get(handle).map(|interface| interface.ifindex)
+        let Some(ifindex) = self
+            .books
+            .interfaces
+            .get(handle)
+            .map(|interface| interface.ifindex)
         else {
             return;
         };
         self.read_losses_of(handle, ifindex);
         if let Some(interface) = self.books.interfaces.get_mut(handle) {
             interface.dead_since.get_or_insert(kernel_now());
-            debug!(interface = interface.name, ifindex, handle, "no longer observed");
+            debug!(
+                interface = interface.name,
+                ifindex, handle, "no longer observed"
+            );
         }
         self.keep_interface(handle);
         if let Err(error) = self.kernel.forget(ifindex) {
@@ -166,13 +207,18 @@ impl Observer {
             let unbound = interface.bound.is_none() && !interface.is_dead();
             unbound && now.saturating_sub(interface.since) > UNBOUND
         });
-        let idle: Vec<(u32, u32)> =
-            idle.map(|interface| (interface.handle, interface.ifindex)).collect();
+        let idle: Vec<(u32, u32)> = idle
+            .map(|interface| (interface.handle, interface.ifindex))
+            .collect();
         for (handle, ifindex) in idle {
             self.died(handle);
             self.set_aside.insert(ifindex);
             let name = self.links.get(&ifindex).map(|link| link.name.as_str());
-            info!(node = self.name(), interface = name, "set aside: no pod was found behind it");
+            info!(
+                node = self.name(),
+                interface = name,
+                "set aside: no pod was found behind it"
+            );
         }
     }
 }

@@ -49,8 +49,12 @@ impl Observer {
             let index = self.index.read();
             self.pods = index.pods_on(&self.options.node.name).cloned().collect();
         }
-        let links: Vec<Link> =
-            self.links.values().filter(|link| link.may_be_pods()).cloned().collect();
+        let links: Vec<Link> = self
+            .links
+            .values()
+            .filter(|link| link.may_be_pods())
+            .cloned()
+            .collect();
         let bindings = self.binder.bind(&links, &self.pods, &self.first_sources());
         for (ifindex, binding) in bindings {
             self.bound(ifindex, binding);
@@ -61,10 +65,10 @@ impl Observer {
 
     /// Tries again what has waited for its first packet.
     pub(super) fn bind_parked(&mut self) {
-        let waiting = |interface: &&Interface| interface.bound.is_none() && !interface.is_dead();
-        let mut waiting = self.books.interfaces.iter().filter(waiting);
-        let parked =
-            waiting.any(|interface| self.first_source(interface.handle).is_some());
+        let parked = self.books.interfaces.iter().any(|interface| {
+            let waiting = interface.bound.is_none() && !interface.is_dead();
+            waiting && self.first_source(interface.handle).is_some()
+        });
         if parked && self.bind_pause > Duration::from_secs(5) {
             self.bind_soon(Duration::ZERO);
         }
@@ -72,7 +76,11 @@ impl Observer {
 
     /// Takes in what ties an interface to a pod.
     fn bound(&mut self, ifindex: u32, binding: Binding) {
-        let Some(handle) = self.books.interfaces.at(ifindex).map(|interface| interface.handle)
+        let Some(handle) = self
+            .books
+            .interfaces
+            .at(ifindex)
+            .map(|interface| interface.handle)
         else {
             if self.set_aside.contains(&ifindex) {
                 self.observe(&[ifindex], Age::Older);
@@ -110,7 +118,13 @@ impl Observer {
     /// Interfaces that are gone can still be told by the addresses that their pod used.
     fn bind_dead(&mut self) {
         let unbound = |interface: &&Interface| interface.bound.is_none() && interface.is_dead();
-        let dead: Vec<_> = self.books.interfaces.iter().filter(unbound).cloned().collect();
+        let dead: Vec<_> = self
+            .books
+            .interfaces
+            .iter()
+            .filter(unbound)
+            .cloned()
+            .collect();
         for interface in dead {
             let Some(source) = self.first_source(interface.handle) else {
                 continue;
@@ -133,37 +147,55 @@ impl Observer {
 
     /// Plans the next look if something is unbound.
     fn plan_next(&mut self) {
-        let mut living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
+        let mut living = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| !interface.is_dead());
         let unbound = living.any(|interface| {
-            interface.bound.as_ref().is_none_or(|bound| bound.evidence.is_provisional())
+            interface
+                .bound
+                .as_ref()
+                .is_none_or(|bound| bound.evidence.is_provisional())
         });
-        self.bind_at = (unbound || !self.set_aside.is_empty())
-            .then(|| Instant::now() + self.bind_pause);
+        self.bind_at =
+            (unbound || !self.set_aside.is_empty()).then(|| Instant::now() + self.bind_pause);
         self.bind_pause = (self.bind_pause * 2).min(LONGEST_PAUSE);
     }
 
     /// The first source address on each living interface that is not bound for good.
     fn first_sources(&self) -> BTreeMap<u32, IpAddr> {
-        let living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
+        let living = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| !interface.is_dead());
         let open = living.filter(|interface| {
-            interface.bound.as_ref().is_none_or(|bound| bound.evidence.is_provisional())
+            interface
+                .bound
+                .as_ref()
+                .is_none_or(|bound| bound.evidence.is_provisional())
         });
-        open.filter_map(|interface| {
-            Some((interface.ifindex, self.first_source(interface.handle)?))
-        })
-        .collect()
+        open.filter_map(|interface| Some((interface.ifindex, self.first_source(interface.handle)?)))
+            .collect()
     }
 
     /// The source address of the oldest edge of a client on the interface.
     fn first_source(&self, handle: u32) -> Option<IpAddr> {
         let edges = self.books.account.of_interface(handle);
         let clients = edges.filter(|(key, _)| key.direction == Direction::Egress as u8);
-        let oldest = clients.min_by_key(|(_, entry)| entry.totals().map(|totals| totals.first_seen));
-        oldest.and_then(|(key, _)| observed(key)).map(|key| key.local)
+        let oldest =
+            clients.min_by_key(|(_, entry)| entry.totals().map(|totals| totals.first_seen));
+        oldest
+            .and_then(|(key, _)| observed(key))
+            .map(|key| key.local)
     }
 
     pub(super) fn is_attached(&self, handle: u32) -> bool {
-        self.attacher.attached().iter().any(|(_, attached)| *attached == handle)
+        self.attacher
+            .attached()
+            .iter()
+            .any(|(_, attached)| *attached == handle)
     }
 }
 

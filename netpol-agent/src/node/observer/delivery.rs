@@ -72,10 +72,19 @@ impl<'a> UnderWay<'a> {
         let Some(batch) = observer.outbox.fill(&observer.books, moment, urgency) else {
             return;
         };
-        if !again && let Err(error) = observer.journal.begin_batch(batch.sequence, &observer.books.clock) {
+        if !again
+            && let Err(error) = observer
+                .journal
+                .begin_batch(batch.sequence, &observer.books.clock)
+        {
             warn!(node = observer.name(), "{error}");
         }
-        debug!(node = batch.observer, sequence = batch.sequence, edges = batch.edges.len(), "delivering");
+        debug!(
+            node = batch.observer,
+            sequence = batch.sequence,
+            edges = batch.edges.len(),
+            "delivering"
+        );
         let pause = self.pause();
         self.attempt = Some(Box::pin(async move {
             tokio::time::sleep(pause).await;

@@ -175,7 +175,11 @@ impl Observer {
         loop {
             under_way.begin(&mut self, deliver);
             let bind_at = self.bind_at;
-            let Sources { watcher, sights: ring, timers } = &mut sources;
+            let Sources {
+                watcher,
+                sights: ring,
+                timers,
+            } = &mut sources;
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = watcher.next() => match event {

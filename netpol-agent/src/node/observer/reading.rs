@@ -33,7 +33,12 @@ impl Observer {
 
     /// Reads both maps.
     pub(super) fn walk(&mut self) -> Result<(), Box<dyn std::error::Error>> {
-        let Self { kernel, books, journal, .. } = self;
+        let Self {
+            kernel,
+            books,
+            journal,
+            ..
+        } = self;
         let mut unread: Option<JournalError> = None;
         for map in [MapKind::Edges, MapKind::Attempts] {
             kernel.walk(map, |key, value| {
@@ -47,8 +52,14 @@ impl Observer {
 
     /// Reads what the kernel could not keep of each living interface.
     fn read_losses(&mut self) {
-        let living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
-        let living: Vec<_> = living.map(|interface| (interface.handle, interface.ifindex)).collect();
+        let living = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| !interface.is_dead());
+        let living: Vec<_> = living
+            .map(|interface| (interface.handle, interface.ifindex))
+            .collect();
         for (handle, ifindex) in living {
             self.read_losses_of(handle, ifindex);
         }
@@ -71,12 +82,19 @@ impl Observer {
             attempts: size(self.options.kernel.attempts),
             quota: size(self.options.quota),
         };
-        let Books { account, interfaces, .. } = &self.books;
+        let Books {
+            account,
+            interfaces,
+            ..
+        } = &self.books;
         let plan = plan(account, interfaces, kernel_now(), capacity);
         if !plan.is_empty()
             && let Err(error) = self.delete(&plan)
         {
-            warn!(node = self.name(), "idle edges stay in the kernel's maps: {error}");
+            warn!(
+                node = self.name(),
+                "idle edges stay in the kernel's maps: {error}"
+            );
         }
     }
 
@@ -106,13 +124,19 @@ impl Observer {
                 touched.insert(key.interface);
             }
         }
-        touched.into_iter().for_each(|handle| self.keep_interface(handle));
+        touched
+            .into_iter()
+            .for_each(|handle| self.keep_interface(handle));
         Ok(())
     }
 
     /// Forgets dead interfaces of which everything was delivered.
     fn finish_dead(&mut self) {
-        let dead = self.books.interfaces.iter().filter(|interface| interface.is_dead());
+        let dead = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| interface.is_dead());
         let dead: Vec<u32> = dead.map(|interface| interface.handle).collect();
         for handle in dead {
             if self.books.is_finished(handle) && self.outbox.is_finished(&self.books, handle) {

