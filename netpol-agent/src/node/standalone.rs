@@ -75,7 +75,7 @@ pub enum StandaloneError {
         /// The node.
         node: String,
         /// Why it cannot be observed.
-        source: ObserverError,
+        source: Box<ObserverError>,
     },
     /// The state directory.
     #[error("cannot use the state directory {path}")]
@@ -302,8 +302,10 @@ fn join_graph(graph: JoinHandle<()>) {
 }
 
 fn of_node(node: &str, source: ObserverError) -> StandaloneError {
-    let node = node.to_owned();
-    StandaloneError::Observer { node, source }
+    StandaloneError::Observer {
+        node: node.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StandaloneError {
