@@ -9,7 +9,7 @@ use crate::kernel::MapKind;
 use crate::node::account::Carries;
 use crate::node::clock::kernel_now;
 use crate::node::interfaces::kernel_key;
-use crate::node::seed::{OpenConnection, Watched};
+use crate::node::seed::{OpenConnection, Watched, still_open};
 use crate::observe::ObservedKey;
 
 impl Observer {
@@ -77,7 +77,7 @@ impl Observer {
         if watched.is_empty() {
             return Vec::new();
         }
-        let open: Vec<OpenConnection> = Vec::new();
+        let open = still_open(&self.options.bind.proc, &watched);
         open.into_iter()
             .filter_map(|connection| {
                 let handle = by_ifindex.get(&connection.ifindex)?;
