@@ -8,6 +8,8 @@
 mod merge;
 mod outcome;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -8,6 +8,8 @@ mod key;
 mod load;
 mod schema;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -126,14 +128,14 @@ impl Store {
 
     /// Refuses databases that are not ours before anything is written to them.
     fn check_owner(&self) -> Result<(), StoreError> {
-        let number = |name| {
+        let number = |query| {
             self.connection
-                .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+                .query_row(query, [], |row| row.get::<_, i32>(0))
                 .map_err(|error| self.error(error))
         };
-        let owner = number("application_id")?;
-        let fresh = owner == 0 && number("user_version")? == 0 && number("page_count")? == 0;
-        if fresh || owner == schema::APPLICATION_ID {
+        let owner = number("PRAGMA application_id")?;
+        let is_empty = || Ok(number("SELECT count(*) FROM sqlite_schema")? == 0);
+        if owner == schema::APPLICATION_ID || (owner == 0 && is_empty()?) {
             return Ok(());
         }
         Err(StoreError::Foreign {
