@@ -57,6 +57,13 @@ impl Builder {
     /// The graph. `resolve` tells which workloads ran where an agent watched.
     #[must_use]
     pub fn finish(mut self, resolve: &dyn Resolve) -> FlowGraph {
+        let possible = self.candidates.values_mut().flat_map(BTreeMap::values_mut);
+        for evidence in self.graph.edges.values_mut().chain(possible) {
+            let views = [&mut evidence.client, &mut evidence.server];
+            for view in views.into_iter().flatten() {
+                view.count_open();
+            }
+        }
         narrow(&mut self, resolve);
         for (id, evidence) in &mut self.graph.edges {
             share_view_of_self(id, evidence);

@@ -8,6 +8,8 @@ mod narrow;
 pub mod render;
 mod resolve;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod unresolved;
 mod view;
 

@@ -14,6 +14,8 @@ pub struct ViewEvidence {
     pub first_seen: Option<Timestamp>,
     /// When it was last seen.
     pub last_seen: Option<Timestamp>,
+    /// Whether a connection was open that had been answered before.
+    pub open: bool,
     /// When one-way datagrams were first and last seen.
     pub one_way_seen: Option<(Timestamp, Timestamp)>,
     /// Whether one-way datagrams were seen in two separate minutes.
@@ -21,8 +23,7 @@ pub struct ViewEvidence {
 }
 
 impl ViewEvidence {
-    /// Adds what a record says. Established with count 0 is a connection that was open all the while: it counts as
-    /// one where no other is known.
+    /// Adds what a record says. Established with count 0 is a connection that was open all the while.
     pub(super) fn add(
         &mut self,
         outcome: Outcome,
@@ -30,10 +31,8 @@ impl ViewEvidence {
         span: Option<(Timestamp, Timestamp)>,
     ) {
         let known = self.counts.of_mut(outcome);
-        *known = match (*known, count) {
-            (0, 0) => 1,
-            (known, count) => known.saturating_add(count),
-        };
+        *known = known.saturating_add(count);
+        self.open |= count == 0 && outcome == Outcome::Established;
         if let Some((first, last)) = span {
             self.first_seen = Some(self.first_seen.map_or(first, |known| known.min(first)));
             self.last_seen = Some(self.last_seen.map_or(last, |known| known.max(last)));
@@ -51,8 +50,16 @@ impl ViewEvidence {
         }
         self.first_seen = earliest(self.first_seen, other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
+        self.open |= other.open && outcomes.contains(&Outcome::Established);
         if outcomes.contains(&Outcome::OneWay) {
             self.see_one_way(other.one_way_seen);
+        }
+    }
+
+    /// Counts an open connection as one where no other is known.
+    pub(super) fn count_open(&mut self) {
+        if self.open && self.counts.established == 0 {
+            self.counts.established = 1;
         }
     }
 
