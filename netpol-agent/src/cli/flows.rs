@@ -70,7 +70,7 @@ fn table(loaded: &Loaded) -> String {
     for row in loaded.graph.rows() {
         table.add_row(cells(&row));
     }
-    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    let lines = table.lines().map(|line| line.trim().to_owned() + "\n");
     lines.collect()
 }
 

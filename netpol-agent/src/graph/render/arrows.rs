@@ -87,8 +87,17 @@ impl Style {
 }
 
 impl Arrow {
+    /// `22/TCP (refused, own node)`.
+    pub(super) fn words(&self, id: &ArrowId<'_>) -> String {
+        let ports = self.ports();
+        if id.notes.is_empty() {
+            return ports;
+        }
+        format!("{ports} ({})", id.notes.join(", "))
+    }
+
     /// `8080, 9000-9003/TCP, 53/UDP`.
-    pub(super) fn ports(&self) -> String {
+    fn ports(&self) -> String {
         let protocols = self.ports.iter();
         let texts = protocols.map(|(protocol, ports)| format!("{}/{protocol}", ranges(ports)));
         texts.collect::<Vec<_>>().join(", ")

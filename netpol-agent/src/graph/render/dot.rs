@@ -36,9 +36,7 @@ pub fn dot(graph: &FlowGraph) -> String {
             Style::Unsure => "dashed",
             Style::Failed => "dotted",
         };
-        let mut words = vec![arrow.ports()];
-        words.extend(id.notes);
-        let words = quote(&words.join("; "));
+        let words = quote(&arrow.words(&id));
         let (from, to) = (&ids[id.client], &ids[id.server]);
         write_line(
             &mut out,

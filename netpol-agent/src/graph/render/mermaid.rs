@@ -38,9 +38,7 @@ pub fn mermaid(graph: &FlowGraph) -> String {
             Style::Unsure => "-.->",
             Style::Failed => "--x",
         };
-        let mut words = vec![arrow.ports()];
-        words.extend(id.notes);
-        let words = escape(&words.join("; "));
+        let words = escape(&arrow.words(&id));
         let (from, to) = (&ids[id.client], &ids[id.server]);
         write_line(&mut out, &format!("  {from} {line}|\"{words}\"| {to}"));
     }

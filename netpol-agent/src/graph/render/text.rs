@@ -23,11 +23,7 @@ pub fn text(graph: &FlowGraph, colours: bool) -> String {
             line(&mut out, 1, &plain(&label(id.client)));
         }
         let server = plain(&id.server.to_string());
-        let mut words = format!("-> {server}  {}", arrow.ports());
-        if !id.notes.is_empty() {
-            let notes = plain(&id.notes.join("; "));
-            let _ = write!(words, "  ({notes})");
-        }
+        let words = format!("-> {server}  {}", plain(&arrow.words(&id)));
         line(&mut out, 2, &paint(colours, colour(id.style), &words));
         above = Some(id);
     }
