@@ -1,8 +1,6 @@
 //! The index fed from an inventory.
 
-mod common;
-
-use common::{cluster, sightings};
+use crate::{cluster, sightings};
 use netpol_agent::inventory;
 
 #[test]
