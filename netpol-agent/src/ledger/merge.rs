@@ -98,7 +98,7 @@ impl Curve {
         }
     }
 
-    fn merge_point(&mut self, point: Point) {
+    pub(super) fn merge_point(&mut self, point: Point) {
         match self
             .points
             .binary_search_by_key(&point.second(), Point::second)

@@ -5,6 +5,7 @@
 //! may come twice, late, or in any order. [`Ledger::compact`] thins old points out to one per hour, except where the
 //! other end's address changed hands, since an edge is resolved at the time it was seen.
 
+mod compact;
 mod merge;
 mod outcome;
 mod records;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 
 use crate::observe::{Epoch, Losses, ObservedKey, PodIdentity};
 
+pub use compact::Thinned;
 pub use records::records;
 
 /// Everything that observers told.

@@ -42,12 +42,12 @@ pub fn records(
 }
 
 /// Writes the records of one epoch.
-struct Scribe<'a> {
-    ledger: &'a Ledger,
-    observer: &'a str,
-    epoch: &'a EpochLedger,
-    now: i64,
-    resolve: &'a dyn Resolve,
+pub(super) struct Scribe<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) observer: &'a str,
+    pub(super) epoch: &'a EpochLedger,
+    pub(super) now: i64,
+    pub(super) resolve: &'a dyn Resolve,
 }
 
 impl Scribe<'_> {
@@ -76,7 +76,7 @@ impl Scribe<'_> {
     }
 
     /// All of a record that is the same throughout an edge's life.
-    fn template(&self, key: &ObservedKey, interface: &Interface) -> FlowRecord {
+    pub(super) fn template(&self, key: &ObservedKey, interface: &Interface) -> FlowRecord {
         let pod = Endpoint::Pod((&interface.pod.name).into());
         let remote = Endpoint::Ip(key.remote);
         let (client, server, view) = match key.direction {
@@ -104,31 +104,29 @@ impl Scribe<'_> {
     fn stretches(&self, curve: &Curve, template: &FlowRecord) -> Vec<Stretch> {
         let points = differences(curve, template.protocol);
         let hours = points.chunk_by(|a, b| a.window() == b.window());
-        let mut stretches = Vec::new();
-        for hour in hours {
-            let whole = sum(hour);
-            if hour.len() == 1 || !self.ambiguous(template, &whole) {
-                stretches.push(whole);
-            } else {
-                self.split(hour, template, &mut stretches);
-            }
-        }
-        stretches
+        let groups = hours.flat_map(|hour| self.groups(hour, template));
+        groups.map(sum).collect()
     }
 
-    /// Joins neighbours for as long as they resolve alike and unambiguously.
-    fn split(&self, points: &[Stretch], template: &FlowRecord, to: &mut Vec<Stretch>) {
-        let begin = to.len();
-        for point in points {
-            if let Some(last) = to[begin..].last_mut() {
-                let joined = sum(&[*last, *point]);
-                if !self.ambiguous(template, &joined) {
-                    *last = joined;
-                    continue;
-                }
-            }
-            to.push(*point);
+    /// Neighbours together for as long as it is clear who was meant.
+    pub(super) fn groups<'s>(
+        &self,
+        stretches: &'s [Stretch],
+        template: &FlowRecord,
+    ) -> Vec<&'s [Stretch]> {
+        if stretches.len() < 2 || !self.ambiguous(template, &sum(stretches)) {
+            return vec![stretches];
         }
+        let mut groups = Vec::new();
+        let mut begin = 0;
+        for end in 1..stretches.len() {
+            if self.ambiguous(template, &sum(&stretches[begin..=end])) {
+                groups.push(&stretches[begin..end]);
+                begin = end;
+            }
+        }
+        groups.push(&stretches[begin..]);
+        groups
     }
 
     /// Whether more than one could be meant in that time.
@@ -153,9 +151,9 @@ impl Scribe<'_> {
 
 /// What was counted between two times.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
-    first: i64,
-    last: i64,
+pub(super) struct Stretch {
+    pub(super) first: i64,
+    pub(super) last: i64,
     attempts: u64,
     answered: u64,
     refused: u64,
@@ -163,7 +161,7 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn window(&self) -> i64 {
+    pub(super) fn window(&self) -> i64 {
         self.last.div_euclid(WINDOW)
     }
 
@@ -179,7 +177,7 @@ impl Stretch {
 }
 
 /// What each point adds to those before it, led by a stretch without counts for the time of the first sight.
-fn differences(curve: &Curve, protocol: Protocol) -> Vec<Stretch> {
+pub(super) fn differences(curve: &Curve, protocol: Protocol) -> Vec<Stretch> {
     let mut known = Point::default();
     let mut stretches = vec![begin(curve, protocol)];
     for point in &curve.points {

@@ -161,6 +161,31 @@ fn an_address_that_changed_hands_splits_its_window() {
 }
 
 #[test]
+fn old_points_of_an_hour_become_one_unless_the_address_changed_hands() {
+    let mut ledger = merged(&[
+        batch(1, "10:06:00", vec![edge("10:05:00", [1, 1, 0])]),
+        batch(2, "10:07:00", vec![edge("10:06:30", [3, 3, 0])]),
+        batch(3, "10:09:00", vec![edge("10:08:00", [3, 3, 2])]),
+        batch(4, "10:20:00", vec![edge("10:09:00", [3, 3, 3])]),
+    ]);
+    let handover = Handover(Some(at("10:07:30")));
+    let before = told(&ledger, Some("10:07:30"));
+    let thinned = ledger.compact(at("10:08:30"), &handover);
+    assert_eq!(thinned.len(), 1);
+    assert_eq!(told(&ledger, Some("10:07:30")), before);
+    let points = |ledger: &Ledger| {
+        let epochs = ledger.observers.values().flat_map(|o| o.epochs.values());
+        let curves = epochs.flat_map(|epoch| epoch.edges.values());
+        curves.map(|curve| curve.points.len()).sum::<usize>()
+    };
+    assert_eq!(points(&ledger), 3);
+    ledger.compact(at("10:30:00"), &handover);
+    assert_eq!(points(&ledger), 2);
+    assert_eq!(ledger.compact(at("10:30:00"), &handover), []);
+    assert_eq!(told(&ledger, Some("10:07:30")), before);
+}
+
+#[test]
 fn addresses_of_nodes_are_told_with_the_node() {
     let mut from_bridge = edge("10:05:00", [1, 1, 0]);
     from_bridge.key.direction = Direction::Ingress;
@@ -234,6 +259,19 @@ proptest! {
         order.iter().for_each(|pick| shuffled.merge(pick.get(&batches)));
         batches.iter().rev().for_each(|batch| shuffled.merge(batch));
         prop_assert_eq!(straight, shuffled);
+    }
+
+    #[test]
+    fn compaction_changes_no_record(
+        batches in history(),
+        order in prop::collection::vec((any::<Pick>(), 0..9_000_i64), 0..40),
+    ) {
+        let mut thinned = merged(&batches);
+        for (pick, seconds) in &order {
+            thinned.compact(at("10:00:00") + seconds.seconds(), &Handover(None));
+            thinned.merge(pick.get(&batches));
+        }
+        prop_assert_eq!(told(&merged(&batches), None), told(&thinned, None));
     }
 
     #[test]

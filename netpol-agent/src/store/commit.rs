@@ -189,6 +189,6 @@ fn write_losses(
 }
 
 /// SQLite's integers are signed; no count gets beyond them.
-fn signed(count: u64) -> i64 {
+pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@ mod schema;
 mod state;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! What the database keeps, and which files it refuses.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use netpol_common::abi::Direction;
-use netpol_common::names::ObjectName;
+use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -12,10 +13,25 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{StateChanges, Store, StoreError};
+use crate::graph::Resolve;
+use crate::identity::{Resolution, Sighting, Unresolved};
 use crate::ledger::Ledger;
 use crate::observe::{
     Batch, Epoch, Losses, ObservedEdge, ObservedKey, ObservedLosses, PodIdentity, Source,
 };
+
+/// Knows nobody.
+struct Nobody;
+
+impl Resolve for Nobody {
+    fn resolve(&self, _: &Sighting) -> Resolution {
+        Resolution::Unresolved(Unresolved::NotInInventory("anything".to_owned()))
+    }
+
+    fn nodes_of(&self, _: &WorkloadName) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+}
 
 fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -88,7 +104,11 @@ fn pod() -> PodIdentity {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn the_database_merges_as_the_ledger_does(batches in prop::collection::vec(batches(), 0..6)) {
+    fn the_database_merges_as_the_ledger_does(
+        batches in prop::collection::vec(batches(), 0..6),
+        before in 0..9_000_i64,
+    ) {
+        let before = jiff::Timestamp::from_second(before).unwrap();
         let (_directory, path) = place();
         let mut ledger = Ledger::default();
         for batch in &batches {
@@ -97,6 +117,8 @@ proptest! {
             let mut store = Store::open(&path).unwrap();
             store.commit(batch).unwrap();
             store.commit(batch).unwrap();
+            let thinned = ledger.compact(before, &Nobody);
+            store.thin(&thinned).unwrap();
         }
         prop_assert_eq!(Store::open(&path).unwrap().load().unwrap(), ledger);
     }
