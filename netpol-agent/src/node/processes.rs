@@ -18,7 +18,8 @@ type Start = (u64, i32);
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Described {
     start: Start,
-    netnsid: i32,
+    /// None where no interface leads.
+    netnsid: Option<i32>,
     pod_uids: BTreeSet<String>,
 }
 
@@ -48,9 +49,10 @@ pub fn inhabitants(proc: &Path, numbers: &Numbers) -> ProcResult<Inhabitants> {
     Ok(summarise(described))
 }
 
-/// The oldest process of each pod and of each namespace.
+/// The oldest process of each pod and of each namespace. A pod whose oldest process lives where no interface leads has
+/// no namespace here, whatever its younger ones do: they may be tests that make namespaces of their own.
 fn summarise(processes: impl IntoIterator<Item = Described>) -> Inhabitants {
-    let mut pods: BTreeMap<String, (Start, i32)> = BTreeMap::new();
+    let mut pods: BTreeMap<String, (Start, Option<i32>)> = BTreeMap::new();
     let mut namespaces: BTreeMap<i32, Start> = BTreeMap::new();
     for process in processes {
         let Described {
@@ -58,16 +60,19 @@ fn summarise(processes: impl IntoIterator<Item = Described>) -> Inhabitants {
             netnsid,
             pod_uids,
         } = process;
-        let oldest = namespaces.entry(netnsid).or_insert(start);
-        *oldest = start.min(*oldest);
+        if let Some(netnsid) = netnsid {
+            let oldest = namespaces.entry(netnsid).or_insert(start);
+            *oldest = start.min(*oldest);
+        }
         for uid in pod_uids {
             let oldest = pods.entry(uid).or_insert((start, netnsid));
             *oldest = (start, netnsid).min(*oldest);
         }
     }
-    let sandboxes = pods
-        .into_iter()
-        .map(|(pod_uid, (_, netnsid))| Sandbox { pod_uid, netnsid });
+    let sandboxes = pods.into_iter().filter_map(|(pod_uid, (_, netnsid))| {
+        let netnsid = netnsid?;
+        Some(Sandbox { pod_uid, netnsid })
+    });
     let pid = |(netnsid, start): (i32, Start)| (netnsid, start.1.cast_unsigned());
     Inhabitants {
         sandboxes: sandboxes.collect(),
@@ -85,7 +90,7 @@ struct Namespaces<'a> {
 impl Namespaces<'_> {
     fn describe(&mut self, process: &Process) -> Option<Described> {
         let start = start(process)?;
-        let netnsid = self.number(process, start)?;
+        let netnsid = self.number(process, start);
         let pod_uids = pods_of(process).unwrap_or_default();
         Some(Described {
             start,
@@ -135,10 +140,10 @@ mod tests {
 
     use super::*;
 
-    fn process(start: Start, netnsid: i32, uid: &str) -> Described {
+    fn process(start: Start, netnsid: impl Into<Option<i32>>, uid: &str) -> Described {
         Described {
             start,
-            netnsid,
+            netnsid: netnsid.into(),
             pod_uids: BTreeSet::from([uid.to_owned()]),
         }
     }
@@ -149,7 +154,9 @@ mod tests {
         let same_tick = process((400, 41), 8, "a");
         let visitor = process((300, 30), 7, "monitor");
         let monitor = process((200, 20), 9, "monitor");
-        let found = summarise([same_tick, visitor, sandbox, monitor]);
+        let elsewhere = process((100, 10), None, "elsewhere");
+        let maker = process((500, 50), 8, "elsewhere");
+        let found = summarise([same_tick, visitor, sandbox, monitor, maker, elsewhere]);
         let sandboxes = [("a", 7), ("monitor", 9)];
         let expected = Inhabitants {
             sandboxes: sandboxes

@@ -11,13 +11,18 @@ use crate::observe::{ObjectIdentity, PodIdentity};
 /// Binds as many of `links` as the facts allow to `pods`, the pods of this node; by ifindex.
 ///
 /// Each interface is bound by the strongest kind of evidence that names exactly one pod; evidence that names several
-/// decides nothing. A first source address binds only a pod that stronger evidence left without an interface, since
+/// decides nothing. While processes name a pod that is not among `pods`, weaker evidence is not asked: the pod is new,
+/// and its address may be known as a former pod's still. A first source address binds only a pod that stronger evidence left without an interface, since
 /// the address may be spoofed. Pods in the host's network are never bound.
 #[must_use]
 pub fn decide(links: &[Link], pods: &[Pod], facts: &Facts) -> BTreeMap<u32, Binding> {
     let pods: Vec<&Pod> = pods.iter().filter(|pod| !pod.host_network).collect();
     let case = Case { pods, facts };
-    let candidates = || links.iter().filter(|link| link.may_be_pods());
+    let candidates = || {
+        links
+            .iter()
+            .filter(|link| link.may_be_pods() && !case.is_of_unknown_pod(link))
+    };
     let mut bindings: BTreeMap<u32, Binding> = candidates()
         .filter_map(|link| Some((link.ifindex, case.firmly(link)?)))
         .collect();
@@ -62,6 +67,20 @@ impl Case<'_> {
         sandboxes
             .flat_map(|sandbox| self.matching(|pod| pod.uid == sandbox.pod_uid))
             .collect()
+    }
+
+    /// Whether processes name pods, and none that is known. The kubelet names static pods, which the API knows by
+    /// another uid, without dashes.
+    fn is_of_unknown_pod(&self, link: &Link) -> bool {
+        let here = self
+            .facts
+            .sandboxes
+            .iter()
+            .filter(|it| Some(it.netnsid) == link.netnsid);
+        let mut named = here
+            .filter(|sandbox| sandbox.pod_uid.contains('-'))
+            .peekable();
+        named.peek().is_some() && self.by_process(link).is_empty()
     }
 
     fn by_cni(&self, link: &Link) -> Vec<usize> {
@@ -186,3 +205,6 @@ fn is_named(pod: &Pod, named: &CniPod) -> bool {
 fn is_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
+
+#[cfg(test)]
+mod tests;

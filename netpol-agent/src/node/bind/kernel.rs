@@ -27,7 +27,8 @@ impl Tables {
         Ok(Self { requests })
     }
 
-    /// Routes to single addresses, of every routing table.
+    /// Routes to single addresses of others, of every routing table. The kernel adds such routes to the host's own
+    /// addresses on its ends of the pods' veths.
     pub(super) fn host_routes(&self) -> Result<Vec<HostRoute>, NetlinkError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -37,6 +38,8 @@ impl Tables {
             let answer = self.requests.ask(&request, NLM_F_DUMP)?;
             routes.extend(answer.iter().filter_map(host_route));
         }
+        let own = addresses::of_node()?;
+        routes.retain(|route| !own.contains(&route.address));
         routes.sort_unstable();
         routes.dedup();
         Ok(routes)
