@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, access, geteuid, gettid};
 
 use super::attach::sys;
 
@@ -141,7 +141,8 @@ impl Capabilities {
     /// The effective set of the calling thread; empty where `/proc` does not tell.
     #[must_use]
     pub fn of_this_thread() -> Self {
-        procfs::process::Process::new_with_root("/proc/thread-self".into())
+        procfs::process::Process::myself()
+            .and_then(|process| process.task_from_tid(gettid().as_raw()))
             .and_then(|thread| thread.status())
             .map_or(Self::default(), |status| Self(status.capeff))
     }

@@ -27,7 +27,7 @@ pub enum NodeSpecError {
         text: String,
     },
     /// The namespace is not there.
-    #[error("cannot open the network namespace {path}: {source}")]
+    #[error("cannot open the network namespace {path}")]
     Open {
         /// Where it was looked for.
         path: PathBuf,

@@ -133,7 +133,7 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let started = observers
         .start(options, &plan, &index, to_graph, &stop)
         .await;
-    if started.is_ok() {
+    if let Ok(true) = started {
         info!(nodes = options.nodes.len(), "ready");
         wait(&mut signals, &mut follower, &index, &observers).await;
     }
@@ -168,7 +168,7 @@ async fn wait(
 struct Observers(Vec<(String, Running)>);
 
 impl Observers {
-    /// Starts one for each node, and waits until all of them observe.
+    /// Starts one for each node, and waits until all of them observe; `false` if one has ended instead.
     async fn start(
         &mut self,
         options: &StandaloneOptions,
@@ -176,7 +176,7 @@ impl Observers {
         index: &SharedIndex,
         to_graph: mpsc::Sender<Delivery>,
         stop: &CancellationToken,
-    ) -> Result<(), StandaloneError> {
+    ) -> Result<bool, StandaloneError> {
         for node in &options.nodes {
             let observer = observer_options(options, plan, node)?;
             let deliver = ToThread(to_graph.clone());
@@ -186,10 +186,10 @@ impl Observers {
         }
         for (_, running) in &mut self.0 {
             if !running.ready().await {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn any_ended(&self) -> bool {

@@ -90,7 +90,7 @@ pub enum ObserverError {
     #[error(transparent)]
     Links(#[from] LinkError),
     /// Something else of the system.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}")]
     System {
         /// What was tried.
         doing: &'static str,

@@ -1,0 +1,94 @@
+//! What cannot be kept is counted, and nothing else is lost.
+
+use std::time::Duration;
+
+use netpol_common::words::View;
+use nix::sys::signal::Signal;
+
+use crate::lab::{Lab, NODE, Server, connect, one_shots};
+
+fn lab() -> Lab {
+    let mut lab = Lab::new();
+    lab.add_pod("client", "10.77.0.10", None);
+    lab.add_pod("server", "10.77.0.20", None);
+    lab
+}
+
+/// How many edges a pod's own interface learned.
+fn learned(lab: &Lab, view: View) -> usize {
+    lab.flows()
+        .keys()
+        .filter(|(_, _, _, of, _)| *of == view)
+        .count()
+}
+
+/// What was lost, by pod.
+fn edges_lost(lab: &Lab) -> Vec<(String, u64)> {
+    let ledger = lab.ledger();
+    let epochs = ledger.observers[NODE].epochs.values();
+    let losses = epochs.flat_map(|epoch| &epoch.losses);
+    let lost = losses.map(|((_, pod), losses)| (pod.name.name.clone(), losses.edges_lost));
+    let mut lost: Vec<_> = lost.filter(|(_, lost)| *lost > 0).collect();
+    lost.sort();
+    lost
+}
+
+#[test]
+fn a_full_ring_and_a_stopped_reader_lose_no_edge() {
+    let lab = lab();
+    let agent = lab.start(&["--ring-bytes", "4096"]);
+    let _server = Server::start(&lab, "server", 8000..8900);
+    agent.signal(Signal::SIGSTOP);
+    one_shots(&lab, "client", "server", 8000..8900);
+    std::thread::sleep(Duration::from_secs(2));
+    agent.signal(Signal::SIGCONT);
+    agent.stop();
+    assert_eq!(
+        (learned(&lab, View::Client), learned(&lab, View::Server)),
+        (900, 900)
+    );
+    assert_eq!(edges_lost(&lab), []);
+}
+
+#[test]
+fn edges_past_the_size_of_the_map_are_counted_on_their_pod() {
+    let lab = lab();
+    let agent = lab.start(&["--edges", "256"]);
+    let _server = Server::start(&lab, "server", 8000..8300);
+    one_shots(&lab, "client", "server", 8000..8300);
+    agent.stop();
+    let learned = [View::Client, View::Server].map(|view| learned(&lab, view) as u64);
+    let lost = edges_lost(&lab);
+    let expected = [
+        ("client".to_owned(), 300 - learned[0]),
+        ("server".to_owned(), 300 - learned[1]),
+    ];
+    assert_eq!(lost, expected);
+    assert_eq!(learned.iter().sum::<u64>(), 256);
+}
+
+#[test]
+fn a_scan_neither_evicts_nor_blocks_edges() {
+    let lab = lab();
+    let agent = lab.start(&["--quota", "50"]);
+    let _server = Server::start(&lab, "server", 8000..8010);
+    let to = lab.address("server");
+    lab.inside("client", || {
+        (1..400).for_each(|port| assert!(!connect(to, port)))
+    });
+    one_shots(&lab, "client", "server", 8000..8010);
+    agent.stop();
+    let flows = lab.flows();
+    let established = flows
+        .keys()
+        .filter(|(_, _, port, _, _)| *port >= 8000)
+        .count();
+    assert_eq!(established, 2 * 10);
+    let ledger = lab.ledger();
+    let losses = ledger.observers[NODE]
+        .epochs
+        .values()
+        .flat_map(|epoch| epoch.losses.values());
+    let lost: Vec<u64> = losses.map(|losses| losses.attempts_lost).collect();
+    assert_eq!(lost, [349, 349]);
+}
