@@ -99,7 +99,7 @@ impl Record {
     /// Whether its end is only known to lie before the one that is written down.
     pub(super) fn ends_vaguely(&self) -> bool {
         let unsaid = self.pod.terminal && self.pod.finished.is_none();
-        unsaid || self.gone.is_some_and(|end| end.vague)
+        unsaid || self.pod.terminating || self.gone.is_some_and(|end| end.vague)
     }
 
     /// Every address that it ever had.
@@ -118,29 +118,31 @@ impl Record {
     /// When an address surely and when it possibly was its own, for each time that it got it.
     ///
     /// A pod has its address from its start on, which comes after its creation; where both are known, the time between
-    /// them is only possible. So is the rest of the second in which its last container finished.
+    /// them is only possible.
     pub(super) fn claims_on(&self, address: IpAddr) -> impl Iterator<Item = (Validity, Validity)> {
         let on = move |claim: &&Claim| claim.address == address;
         self.claims.iter().filter(on).map(|claim| {
-            let end = earlier(claim.until, self.gone.map(|end| end.at));
+            let gone = self.gone.map(|end| end.at);
+            let to = earlier(earlier(claim.until, gone), self.finish());
+            let started = self.pod.started.or(self.pod.created);
             let sure = Validity {
-                from: claim.since.or(self.pod.started).or(self.pod.created),
-                to: earlier(end, self.finish(SignedDuration::ZERO)),
+                from: claim.since.or(started),
+                to,
             };
             let possible = Validity {
                 from: claim.since.or(self.life().from),
-                to: earlier(end, self.finish(RESOLUTION)),
+                to,
             };
             (sure, possible)
         })
     }
 
-    fn finish(&self, slack: SignedDuration) -> Option<Timestamp> {
+    /// The end of the second in which its last container finished.
+    fn finish(&self) -> Option<Timestamp> {
         if !self.pod.terminal {
             return None;
         }
-        let said = self.pod.finished.map(|at| at.saturating_add(slack));
-        said.map_or(self.stopped, |at| Some(at.unwrap_or(Timestamp::MAX)))
+        self.pod.finished.map(end_of_second).or(self.stopped)
     }
 
     /// Claims the addresses that are not claimed yet: from the pod's start if it had none of that family before, so
@@ -160,4 +162,12 @@ impl Record {
             });
         }
     }
+}
+
+/// The end of the second that a time written in whole seconds stands for; a finer time stands for itself.
+pub(super) fn end_of_second(at: Timestamp) -> Timestamp {
+    if at.subsec_nanosecond() != 0 {
+        return at;
+    }
+    at.saturating_add(RESOLUTION).unwrap_or(Timestamp::MAX)
 }

@@ -52,10 +52,14 @@ impl Nodes {
 
     /// Takes in all addresses that a node has now.
     ///
-    /// Loopback and link-local addresses are left out: they mean another thing on every node.
+    /// Loopback and link-local addresses are left out: they mean another thing on every node. A report of no address
+    /// at all is none: every node has some.
     pub(super) fn learn(&mut self, node: &str, addresses: &[IpAddr], at: Timestamp) {
         let wide = |address: &&IpAddr| !is_local(**address) && !address.is_unspecified();
         let addresses: Vec<IpAddr> = addresses.iter().filter(wide).copied().collect();
+        if addresses.is_empty() {
+            return;
+        }
         for address in &addresses {
             let names = self.by_address.entry(*address).or_default();
             names.insert(node.to_owned());

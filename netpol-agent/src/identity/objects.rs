@@ -101,6 +101,8 @@ pub struct Pod {
     pub finished: Option<Timestamp>,
     /// Whether the phase is `Succeeded` or `Failed`.
     pub terminal: bool,
+    /// Whether `metadata.deletionTimestamp` is set: its addresses are free before its object is gone.
+    pub terminating: bool,
 }
 
 /// Namespace and name of a pod, with a default for tests.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 
-use super::claims::{End, Record};
+use super::claims::{End, Record, end_of_second};
 use super::history::{Span, Validity};
 use super::objects::Pod;
 
@@ -137,7 +137,8 @@ impl Pods {
         ids.filter_map(|id| self.records.get(id))
     }
 
-    /// Every claim on an address; vague ends are moved forward to the start of the next owner.
+    /// Every claim on an address; vague ends are moved forward to the start of the next owner. In the second of that
+    /// start either may be meant.
     fn claims(&self, address: IpAddr) -> Vec<Claimed<'_>> {
         let ids = self.by_address.get(&address).into_iter().flatten();
         let records: Vec<&Record> = ids.filter_map(|id| self.records.get(id)).collect();
@@ -151,7 +152,7 @@ impl Pods {
             for (mut sure, mut possible) in record.claims_on(address) {
                 if record.ends_vaguely() {
                     let after = |start: &&Timestamp| sure.from.is_none_or(|from| **start > from);
-                    let next = starts.iter().find(after).copied();
+                    let next = starts.iter().find(after).copied().map(end_of_second);
                     sure.to = earlier(sure.to, next);
                     possible.to = earlier(possible.to, next);
                 }

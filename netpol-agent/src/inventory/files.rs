@@ -13,7 +13,7 @@ const DEPTH: usize = 32;
 /// Events of the YAML parser for one file: about as many as 100,000 pods in full come to.
 const EVENTS: usize = 200_000_000;
 /// Events that may come out of aliases: enough for hand-written anchors, far too few for a bomb.
-const REPLAYED: usize = 1_000_000;
+const REPLAYED: usize = 100_000;
 
 /// A text and what to call it in messages.
 pub(super) struct Source {
@@ -36,7 +36,7 @@ pub(super) fn sources(path: &Path) -> Result<Vec<Source>, InventoryError> {
     files.iter().map(|file| read_file(file)).collect()
 }
 
-/// The documents of a text, each with its number, counted from 1; empty ones are left out.
+/// The documents of a text, each with its number, counted from 1; empty ones are neither given nor counted.
 pub(super) fn documents(source: &Source) -> Result<Vec<(usize, Value)>, InventoryError> {
     let values = match json(&source.text) {
         Some(values) => values,
@@ -126,6 +126,9 @@ fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: REPLAYED,
         },
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
         with_snippet: false,
     };
     let values = serde_saphyr::from_multiple_with_options::<Option<Value>>(&source.text, options);

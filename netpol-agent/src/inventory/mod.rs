@@ -53,7 +53,7 @@ pub enum InventoryError {
     Decode {
         /// The file.
         path: String,
-        /// The number of the document in the file, counted from 1.
+        /// The number of the document in the file, counted from 1; empty ones are not counted.
         document: usize,
         /// Kind and name of the object.
         object: String,

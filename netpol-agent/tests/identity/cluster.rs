@@ -147,7 +147,7 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "10.1.0.4 -> 10.1.0.30:9",
         "? 10.1.0.30 may have belonged to any of several at that time: shop/CronJob/report, shop/Job/migrate",
     ),
-    // Between creation and start only one pod can have had it; the rest of the second of the finish is possible too.
+    // Between creation and start only one pod can have had it, and until the end of the second of the finish.
     (
         "10.1.0.4 -> 10.1.0.30:9 @ 10:01:00.5",
         "shop/Deployment/web -> shop/CronJob/report:9/TCP",

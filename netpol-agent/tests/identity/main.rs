@@ -4,4 +4,7 @@ mod api;
 mod api_server;
 mod cluster;
 mod inventory;
+mod property;
 mod sightings;
+mod times;
+mod workloads;

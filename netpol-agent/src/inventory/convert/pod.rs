@@ -29,6 +29,7 @@ impl ToObject for v1::Pod {
             started: time(status.start_time.as_ref()),
             finished: terminal.then(|| last_finish(&status)).flatten(),
             terminal,
+            terminating: metadata.deletion_timestamp.is_some(),
             node: spec.node_name.filter(|node| !node.is_empty()),
         }))
     }
