@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{flows, graph, output};
+use super::{flows, generate, graph, output};
 
 /// Learn NetworkPolicies from real traffic.
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Flows(flows::Arguments),
+    Generate(generate::Arguments),
     Graph(graph::Arguments),
 }
 
@@ -34,6 +35,7 @@ impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Flows(arguments) => arguments.run(),
+            Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),
         }
     }

@@ -5,9 +5,11 @@ pub mod agent;
 #[cfg(feature = "ebpf")]
 pub mod detach;
 mod flows;
+mod generate;
 mod graph;
 pub mod inputs;
 pub mod kubectl;
 #[cfg(feature = "ebpf")]
 pub mod node;
+mod out_dir;
 pub mod output;

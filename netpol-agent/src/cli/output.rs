@@ -89,7 +89,8 @@ pub fn print(result: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-fn note(kind: &str, message: impl Display) {
+/// Prints a line of some kind to stderr.
+pub fn note(kind: &str, message: impl Display) {
     // There is nobody left to tell that stderr is gone.
     let _ = writeln!(io::stderr().lock(), "{kind}: {message}");
 }

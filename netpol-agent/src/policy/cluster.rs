@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
 
-use crate::identity::objects::Labels;
+use crate::identity::objects::{Labels, Service, TargetPort};
+use crate::identity::{Index, WorkloadView};
 
 /// A cluster as the policy engine sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -31,4 +32,99 @@ pub struct Workload {
     pub host_network: bool,
     /// The nodes that its present pods run on: as a peer, a workload on its nodes' network stands as their addresses.
     pub nodes: BTreeSet<String>,
+}
+
+/// Names of service ports behind which resolvers listen.
+const DNS_PORT_NAMES: [&str; 2] = ["dns", "dns-tcp"];
+
+impl Cluster {
+    /// What an index knows at present.
+    #[must_use]
+    pub fn of(index: &Index) -> Self {
+        let mut workloads: BTreeMap<WorkloadName, Workload> = BTreeMap::new();
+        for view in index.workloads() {
+            workloads.insert(view.name.clone(), view.into());
+        }
+        for pod in index.pods().filter(|pod| !pod.terminal) {
+            let workload = workloads.entry(index.workload_of(pod)).or_default();
+            if !pod.labels.is_empty() {
+                workload.label_sets.insert(pod.labels.clone());
+            }
+        }
+        let used = workloads
+            .values()
+            .flat_map(|workload| &workload.nodes)
+            .cloned();
+        let names: BTreeSet<String> = index
+            .nodes()
+            .map(|node| node.name.clone())
+            .chain(used)
+            .collect();
+        let addresses = index.api_server_addresses();
+        Self {
+            nodes: names
+                .into_iter()
+                .map(|name| (name.clone(), index.node_addresses(&name)))
+                .collect(),
+            api_server: addresses.into_iter().map(|(address, _)| address).collect(),
+            resolvers: index
+                .services()
+                .flat_map(|service| resolvers(index, &workloads, service))
+                .collect(),
+            workloads,
+        }
+    }
+}
+
+impl From<WorkloadView> for Workload {
+    fn from(view: WorkloadView) -> Self {
+        let labels = view.template_labels;
+        Self {
+            selector: view.selector,
+            label_sets: (!labels.is_empty()).then_some(labels).into_iter().collect(),
+            host_network: view.host_network,
+            nodes: view.nodes,
+        }
+    }
+}
+
+/// The workloads that a service selects, with the target ports of those of its ports that are named as DNS's.
+fn resolvers(
+    index: &Index,
+    workloads: &BTreeMap<WorkloadName, Workload>,
+    service: &Service,
+) -> Vec<(WorkloadName, u16)> {
+    let selects = |labels: &Labels| {
+        let selector = service.selector.iter();
+        !service.selector.is_empty()
+            && selector
+                .clone()
+                .all(|(key, value)| labels.get(key) == Some(value))
+    };
+    let mut found = Vec::new();
+    for port in service
+        .ports
+        .iter()
+        .filter(|port| DNS_PORT_NAMES.contains(&&*port.name))
+    {
+        match &port.target {
+            TargetPort::Number(number) => found.extend(
+                workloads
+                    .iter()
+                    .filter(|(name, _)| name.namespace == service.name.namespace)
+                    .filter(|(_, workload)| workload.label_sets.iter().any(selects))
+                    .map(|(name, _)| (name.clone(), *number)),
+            ),
+            TargetPort::Name(wanted) => {
+                let pods = index
+                    .pods()
+                    .filter(|pod| pod.name.namespace == service.name.namespace);
+                for pod in pods.filter(|pod| selects(&pod.labels)) {
+                    let ports = pod.named_ports.iter().filter(|named| named.name == *wanted);
+                    found.extend(ports.map(|named| (index.workload_of(pod), named.port)));
+                }
+            }
+        }
+    }
+    found
 }

@@ -26,17 +26,12 @@ pub(super) fn pairs<'a>(cluster: &Cluster, learned: &[Learned<'a>]) -> Vec<Learn
     learned
         .iter()
         .filter(|learned| is_dns(cluster, &learned.support.edge))
-        .map(|learned| Learned {
-            peer: learned.peer,
-            support: Support {
-                edge: EdgeId {
-                    protocol: Protocol::Tcp,
-                    ..learned.support.edge.clone()
-                },
-                basis: Basis::DnsPair,
-                ..learned.support
-            },
-            disagreed: false,
+        .map(|learned| {
+            let edge = EdgeId {
+                protocol: Protocol::Tcp,
+                ..learned.support.edge.clone()
+            };
+            unseen(learned.peer, edge, Basis::DnsPair)
         })
         .filter(|pair| !known.contains(&pair.support.edge))
         .collect()
@@ -75,17 +70,18 @@ pub(super) fn always<'a>(
     }
     edges
         .into_iter()
-        .map(|(peer, edge)| unseen(peer, edge))
+        .map(|(peer, edge)| unseen(peer, edge, Basis::DnsAlways))
         .collect()
 }
 
 /// An edge that nobody saw.
-fn unseen(peer: &Peer, edge: EdgeId) -> Learned<'_> {
+fn unseen(peer: &Peer, edge: EdgeId, basis: Basis) -> Learned<'_> {
     let support = Support {
         edge,
-        basis: Basis::DnsAlways,
+        basis,
         first_seen: None,
         last_seen: None,
+        by_service: BTreeSet::new(),
     };
     Learned {
         peer,

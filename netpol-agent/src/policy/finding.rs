@@ -62,6 +62,11 @@ pub enum Finding {
         /// The edge.
         edge: EdgeId,
     },
+    /// The other end is a node that is gone: no rule.
+    NodeGone {
+        /// The edge.
+        edge: EdgeId,
+    },
     /// UDP without replies, not often enough to make a rule.
     OneWayLeftOut {
         /// The edge.
@@ -200,7 +205,8 @@ impl fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "{workload}: {edges} of its {direction} edges rest on the other end's view alone"
+                    "{workload}: {} of its {direction} known from the other end's view alone",
+                    text::edges(*edges)
                 )
             }
             Self::NoTraffic {
@@ -209,13 +215,14 @@ impl fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "{workload}: no {direction} was seen, and its policy allows none"
+                    "{workload}: no {direction} was seen, so its policy denies it"
                 )
             }
             Self::OwnNode { workload, edges } => {
                 write!(
                     f,
-                    "{workload}: {edges} edges from its pods' own nodes left out: they are always allowed"
+                    "{workload}: {} from its pods' own nodes left out: always allowed",
+                    text::edges(*edges)
                 )
             }
             Self::Unresolved { what } => write!(f, "{what}; both ends are incomplete"),
@@ -223,12 +230,15 @@ impl fmt::Display for Finding {
                 write!(f, "{workload} {}", self.reason())
             }
             Self::UnknownOutcome { edge }
+            | Self::NodeGone { edge }
             | Self::OneWayLeftOut { edge }
             | Self::RealClientUnseen { edge }
             | Self::ViewsDisagree { edge, .. } => {
                 write!(f, "{}: {}", text::edge(edge), self.reason())
             }
-            Self::NotEstablished { edges } => write!(f, "{edges} edges {}", self.reason()),
+            Self::NotEstablished { edges } => {
+                write!(f, "{}: {}", text::edges(*edges), self.reason())
+            }
             Self::NoResolver => f.write_str(self.reason()),
         }
     }
@@ -245,6 +255,7 @@ impl Finding {
             Self::Unresolved { .. } => "Unresolved",
             Self::UnknownOutcome { .. } => "UnknownOutcome",
             Self::ViewsDisagree { .. } => "ViewsDisagree",
+            Self::NodeGone { .. } => "NodeGone",
             Self::OneWayLeftOut { .. } => "OneWayLeftOut",
             Self::Widening { .. } => "Widening",
             Self::RealClientUnseen { .. } => "RealClientUnseen",
@@ -262,6 +273,7 @@ impl Finding {
     fn reason(&self) -> &'static str {
         match self {
             Self::UnknownOutcome { .. } => "no answer could be seen, so it makes no rule",
+            Self::NodeGone { .. } => "the node has no address any more, so it makes no rule",
             Self::OneWayLeftOut { .. } => {
                 "not replied to, and not seen as often as --one-way asks for, so it makes no rule"
             }
@@ -271,7 +283,7 @@ impl Finding {
             Self::ViewsDisagree { .. } => {
                 "only one end saw it established, the other did not; it is allowed at both"
             }
-            Self::NotEstablished { .. } => "were refused or not answered and make no rule",
+            Self::NotEstablished { .. } => "refused or not answered, so no rule",
             Self::NoPolicy { .. } => "has no traffic that makes a rule and gets no policy",
             Self::HostNetwork { .. } => {
                 "uses its nodes' network, where policies do not apply, and gets none"
@@ -305,7 +317,7 @@ impl fmt::Display for Widening {
             } => write!(
                 f,
                 "of {} stands as its addresses {}: allows everything there on {}",
-                text::peer(peer),
+                peer,
                 list(addresses),
                 list(ports)
             ),
@@ -313,7 +325,7 @@ impl fmt::Display for Widening {
                 write!(
                     f,
                     "of DNS with {} on {} is allowed, though not seen",
-                    text::peer(peer),
+                    peer,
                     list(ports)
                 )
             }

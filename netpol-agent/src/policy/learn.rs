@@ -4,6 +4,8 @@
 //! node has no agent, or does not show an answer, the other end's word counts and is marked: an edge that either end
 //! saw established is allowed at both, or it would not work.
 
+use std::collections::BTreeSet;
+
 use netpol_common::words::Protocol;
 
 use super::model::{Basis, Direction, Support};
@@ -64,7 +66,10 @@ pub(super) fn lesson<'a>(
     let learned = |basis, view: Option<&ViewEvidence>, disagreed| {
         Ok(Learned {
             peer: peer(edge, direction),
-            support: support(edge, basis, view),
+            support: Support {
+                by_service: evidence.by_service.clone(),
+                ..support(edge, basis, view)
+            },
             disagreed,
         })
     };
@@ -98,6 +103,7 @@ fn support(edge: &EdgeId, basis: Basis, view: Option<&ViewEvidence>) -> Support 
         basis,
         first_seen: view.and_then(|view| view.first_seen),
         last_seen: view.and_then(|view| view.last_seen),
+        by_service: BTreeSet::new(),
     }
 }
 
@@ -116,5 +122,167 @@ fn word(view: &ViewEvidence, protocol: Protocol, one_way: OneWay) -> Word {
     match counts.unknown {
         0 => Word::NotEstablished,
         _ => Word::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::names::WorkloadName;
+
+    use super::*;
+    use crate::graph::Counts;
+
+    const NOTHING: Counts = Counts {
+        established: 0,
+        refused: 0,
+        unanswered: 0,
+        one_way: 0,
+        unknown: 0,
+    };
+    const ESTABLISHED: Counts = Counts {
+        established: 1,
+        ..NOTHING
+    };
+    const REFUSED: Counts = Counts {
+        refused: 1,
+        ..NOTHING
+    };
+    const UNANSWERED: Counts = Counts {
+        unanswered: 1,
+        ..NOTHING
+    };
+    const ONE_WAY: Counts = Counts {
+        one_way: 1,
+        ..NOTHING
+    };
+    const UNKNOWN: Counts = Counts {
+        unknown: 1,
+        ..NOTHING
+    };
+
+    fn view(counts: Counts, repeated: bool) -> Option<ViewEvidence> {
+        Some(ViewEvidence {
+            counts,
+            repeated,
+            ..ViewEvidence::default()
+        })
+    }
+
+    /// What the client's policy learns from a client's and a server's view.
+    fn egress(
+        protocol: Protocol,
+        client: Option<ViewEvidence>,
+        server: Option<ViewEvidence>,
+        one_way: OneWay,
+    ) -> Result<(Basis, bool), LeftOut> {
+        let end = |name| Peer::Workload(WorkloadName::new("shop", "Deployment", name));
+        let edge = EdgeId {
+            client: end("web"),
+            server: end("api"),
+            protocol,
+            port: 80,
+        };
+        let evidence = Evidence {
+            client,
+            server,
+            own_node: true,
+            ..Evidence::default()
+        };
+        let learned = lesson(&edge, &evidence, Direction::Egress, one_way)?;
+        assert_eq!(*learned.peer, edge.server);
+        Ok((learned.support.basis, learned.disagreed))
+    }
+
+    #[test]
+    fn the_own_view_counts_where_it_says_established() {
+        let learned = egress(
+            Protocol::Tcp,
+            view(ESTABLISHED, false),
+            view(REFUSED, false),
+            OneWay::Never,
+        );
+        assert_eq!(learned, Ok((Basis::Established, false)));
+    }
+
+    #[test]
+    fn the_other_view_counts_where_the_own_one_does_not_say_established() {
+        let other = Basis::OtherView { one_way: false };
+        let cases = [
+            (None, false),
+            (view(UNKNOWN, false), false),
+            (view(ONE_WAY, false), false),
+            (view(UNANSWERED, false), true),
+            (view(REFUSED, false), true),
+        ];
+        for (own, disagreed) in cases {
+            let learned = egress(
+                Protocol::Udp,
+                own.clone(),
+                view(ESTABLISHED, false),
+                OneWay::Never,
+            );
+            assert_eq!(learned, Ok((other, disagreed)), "{own:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_saw_established_makes_no_rule() {
+        let cases = [
+            (view(REFUSED, true), None, LeftOut::NotEstablished),
+            (None, view(UNANSWERED, true), LeftOut::NotEstablished),
+            (None, None, LeftOut::NotEstablished),
+            (view(UNKNOWN, true), view(REFUSED, true), LeftOut::Unknown),
+            (None, view(UNKNOWN, true), LeftOut::Unknown),
+            (view(ONE_WAY, true), None, LeftOut::NotEstablished),
+        ];
+        for (client, server, expected) in cases {
+            let learned = egress(
+                Protocol::Tcp,
+                client.clone(),
+                server.clone(),
+                OneWay::Always,
+            );
+            assert_eq!(learned, Err(expected), "{client:?} {server:?}");
+        }
+    }
+
+    #[test]
+    fn one_way_counts_as_often_as_asked_for_and_if_never_refused() {
+        let udp = |repeated, one_way| egress(Protocol::Udp, view(ONE_WAY, repeated), None, one_way);
+        assert_eq!(udp(false, OneWay::Always), Ok((Basis::OneWay, false)));
+        assert_eq!(udp(true, OneWay::Repeated), Ok((Basis::OneWay, false)));
+        assert_eq!(udp(false, OneWay::Repeated), Err(LeftOut::OneWay));
+        assert_eq!(udp(true, OneWay::Never), Err(LeftOut::OneWay));
+        let refused = view(
+            Counts {
+                refused: 1,
+                ..ONE_WAY
+            },
+            true,
+        );
+        assert_eq!(
+            egress(Protocol::Udp, refused, None, OneWay::Always),
+            Err(LeftOut::NotEstablished)
+        );
+        let learned = egress(Protocol::Udp, None, view(ONE_WAY, true), OneWay::Repeated);
+        assert_eq!(learned, Ok((Basis::OtherView { one_way: true }, false)));
+    }
+
+    #[test]
+    fn probes_from_the_own_node_make_no_rule_for_the_server() {
+        let end = Peer::Workload(WorkloadName::new("shop", "Deployment", "api"));
+        let edge = EdgeId {
+            client: Peer::Node("one".to_owned()),
+            server: end,
+            protocol: Protocol::Tcp,
+            port: 80,
+        };
+        let evidence = Evidence {
+            server: view(ESTABLISHED, true),
+            own_node: true,
+            ..Evidence::default()
+        };
+        let lesson = lesson(&edge, &evidence, Direction::Ingress, OneWay::Always);
+        assert!(matches!(lesson, Err(LeftOut::OwnNode)));
     }
 }

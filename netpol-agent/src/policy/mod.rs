@@ -17,6 +17,7 @@ mod names;
 pub mod options;
 mod peers;
 mod ports;
+mod remarks;
 mod rules;
 mod selectors;
 mod synthesis;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use netpol_common::names::WorkloadName;
+use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::{Protocol, View};
 
 use super::finding::Finding;
@@ -86,6 +86,8 @@ pub struct Support {
     pub first_seen: Option<Timestamp>,
     /// When it was last seen.
     pub last_seen: Option<Timestamp>,
+    /// Services that were addressed and that back more than this peer, where nothing tells that it was this one.
+    pub by_service: BTreeSet<ObjectName>,
 }
 
 /// Why an edge makes a rule.

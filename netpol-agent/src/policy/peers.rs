@@ -98,3 +98,122 @@ fn merge_along(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn selector(labels: &[(&str, &str)]) -> Selector {
+        labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn pods(of: &[(&str, &[(&str, &str)])]) -> Vec<PolicyPeer> {
+        let workloads = of
+            .iter()
+            .map(|(namespace, labels)| ((*namespace).to_owned(), selector(labels)));
+        entries("own", workloads, &BTreeSet::new())
+    }
+
+    #[test]
+    fn values_of_one_key_are_joined() {
+        let joined = pods(&[("own", &[("app", "a")]), ("own", &[("app", "b")])]);
+        let values = ["a", "b"].map(str::to_owned).into();
+        let expected = Selector([("app".to_owned(), values)].into());
+        assert_eq!(
+            joined,
+            [PolicyPeer::Pods {
+                namespaces: None,
+                pods: expected
+            }]
+        );
+    }
+
+    #[test]
+    fn a_cross_product_is_joined_only_if_all_of_it_is_meant() {
+        let three = [("x", "a"), ("x", "b"), ("y", "a")].map(|(one, two)| [("p", one), ("q", two)]);
+        let mut all: Vec<(&str, &[(&str, &str)])> =
+            three.iter().map(|labels| ("n", &labels[..])).collect();
+        assert_eq!(pods(&all).len(), 2);
+        let fourth = [("p", "y"), ("q", "b")];
+        all.push(("n", &fourth));
+        assert_eq!(pods(&all).len(), 1);
+    }
+
+    #[test]
+    fn other_keys_or_namespaces_with_other_labels_are_not_joined() {
+        assert_eq!(
+            pods(&[("own", &[("app", "a")]), ("own", &[("name", "b")])]).len(),
+            2
+        );
+        assert_eq!(
+            pods(&[
+                ("own", &[("app", "a")]),
+                ("own", &[("app", "b"), ("tier", "x")])
+            ])
+            .len(),
+            2
+        );
+        assert_eq!(
+            pods(&[("m", &[("app", "a")]), ("n", &[("app", "b")])]).len(),
+            2
+        );
+        assert_eq!(
+            pods(&[("m", &[("app", "a")]), ("n", &[("app", "a")])]).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn blocks_are_joined_up_to_the_ends_of_the_ranges() {
+        let written = |addresses: &[&str]| {
+            let addresses = addresses
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect();
+            blocks(&addresses)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            written(&["10.0.0.1", "10.0.0.2"]),
+            ["10.0.0.1/32", "10.0.0.2/32"]
+        );
+        assert_eq!(written(&["10.0.0.2", "10.0.0.3"]), ["10.0.0.2/31"]);
+        assert_eq!(
+            written(&["255.255.255.254", "255.255.255.255", "0.0.0.0"]),
+            ["0.0.0.0/32", "255.255.255.254/31"]
+        );
+        assert_eq!(
+            written(&["ffff::ffff", "ffff::fffe", "::"]),
+            ["::/128", "ffff::fffe/127"]
+        );
+        let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        assert_eq!(
+            written(&[last, "10.0.0.1"]),
+            ["10.0.0.1/32".to_owned(), format!("{last}/128")]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_hold_exactly_the_addresses(last in prop::collection::btree_set(any::<u8>(), 0..40)) {
+            let addresses: BTreeSet<IpAddr> = last.iter().map(|last| [10, 0, 0, *last].into()).collect();
+            let blocks = blocks(&addresses);
+            let held: Vec<IpAddr> = blocks.iter().flat_map(|block| {
+                let IpNet::V4(block) = block else { panic!("{block} is not IPv4") };
+                let network = u32::from(block.network());
+                (network..=u32::from(block.broadcast())).map(|address| IpAddr::V4(address.into()))
+            }).collect();
+            prop_assert_eq!(held, addresses.into_iter().collect::<Vec<_>>());
+            for pair in blocks.windows(2) {
+                prop_assert!(pair[0].supernet() != pair[1].supernet() || pair[0].prefix_len() != pair[1].prefix_len());
+            }
+        }
+    }
+}

@@ -241,3 +241,6 @@ fn selector<'l>(labels: impl IntoIterator<Item = &'l Label<'l>>) -> Selector {
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,15 +6,15 @@ use netpol_common::names::WorkloadName;
 
 use super::cluster::Cluster;
 use super::dns;
-use super::finding::{Finding, Inexpressible, Widening};
+use super::finding::{Finding, Inexpressible};
 use super::learn::{Learned, LeftOut, lesson};
-use super::model::{Basis, Direction, Policy, PortSpec, Proposal, Selector};
-use super::names::{label_value, policy_names};
+use super::model::{Direction, Policy, Proposal, Selector};
+use super::names::policy_names;
 use super::options::{Dns, Options};
-use super::ports::{self, Ports};
+use super::remarks;
 use super::rules::{Writer, rules};
 use super::selectors::{Selectors, Unselectable};
-use crate::graph::{Evidence, FlowGraph};
+use crate::graph::FlowGraph;
 use crate::identity::{EdgeId, Peer};
 
 /// Proposes one policy for each workload with learned edges. The same graph, cluster and options always give the
@@ -28,12 +28,10 @@ pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Pr
         .filter(|name| matches!(selectors.get(*name), Some(Ok(_))))
         .map(|name| Peer::Workload((*name).clone()))
         .collect();
-    let resolvers: Vec<(Peer, u16)> = (cluster.resolvers.iter())
-        .map(|(name, port)| (Peer::Workload(name.clone()), *port))
-        .collect();
-    if options.dns == Dns::Always && resolvers.is_empty() {
-        findings.insert(Finding::NoResolver);
-    }
+    let resolvers = match options.dns {
+        Dns::Always => resolvers(cluster, &selectors, &mut findings),
+        Dns::Seen | Dns::Pair => Vec::new(),
+    };
     for (name, learned) in &mut lessons {
         learned.add_dns(cluster, options.dns, name, &everybody, &resolvers);
     }
@@ -54,7 +52,10 @@ pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Pr
         );
         policies.extend(policy);
     }
-    findings.extend(without_lessons(cluster, &lessons));
+    findings.extend(remarks::of_unresolved(graph));
+    findings.extend(remarks::of_others(cluster, |name| {
+        lessons.contains_key(name)
+    }));
     policies
         .sort_by(|a, b| (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name)));
     Proposal {
@@ -131,9 +132,12 @@ fn learn<'a>(
         let mut learned_once = false;
         for (direction, name) in ends(edge, cluster) {
             match lesson(edge, evidence, direction, options.one_way) {
+                Ok(learned) if is_gone(cluster, learned.peer) => {
+                    findings.insert(Finding::NodeGone { edge: edge.clone() });
+                }
                 Ok(learned) => {
                     learned_once = true;
-                    findings.extend(remarks(edge, evidence, direction, &learned));
+                    findings.extend(remarks::of_edge(edge, evidence, direction, &learned));
                     lessons
                         .entry(name)
                         .or_default()
@@ -190,24 +194,9 @@ fn ends<'a>(
     })
 }
 
-/// What is worth saying about a learned edge.
-fn remarks(
-    edge: &EdgeId,
-    evidence: &Evidence,
-    direction: Direction,
-    learned: &Learned<'_>,
-) -> Vec<Finding> {
-    let mut remarks = Vec::new();
-    if learned.disagreed {
-        remarks.push(Finding::ViewsDisagree {
-            direction,
-            edge: edge.clone(),
-        });
-    }
-    if evidence.real_client_unseen && direction == Direction::Ingress {
-        remarks.push(Finding::RealClientUnseen { edge: edge.clone() });
-    }
-    remarks
+/// Whether a peer is a node that was removed: it has no address that a rule could name, and needs none.
+fn is_gone(cluster: &Cluster, peer: &Peer) -> bool {
+    matches!(peer, Peer::Node(name) if cluster.nodes.get(name).is_none_or(BTreeSet::is_empty))
 }
 
 /// Selectors for all workloads that learned something, and for their peers.
@@ -231,6 +220,28 @@ fn select(cluster: &Cluster, lessons: &BTreeMap<&WorkloadName, Lessons<'_>>) -> 
         .collect()
 }
 
+/// The cluster's resolvers that a policy can name.
+fn resolvers(
+    cluster: &Cluster,
+    selectors: &Chosen,
+    findings: &mut BTreeSet<Finding>,
+) -> Vec<(Peer, u16)> {
+    let mut resolvers = Vec::new();
+    for (name, port) in &cluster.resolvers {
+        let on_host = (cluster.workloads.get(name)).is_some_and(|workload| workload.host_network);
+        match selectors.get(name) {
+            Some(Err(unselectable)) if !on_host => {
+                findings.insert(remarks::unselectable(name, unselectable));
+            }
+            _ => resolvers.push((Peer::Workload(name.clone()), *port)),
+        }
+    }
+    if resolvers.is_empty() {
+        findings.insert(Finding::NoResolver);
+    }
+    resolvers
+}
+
 /// The policy of one workload, unless it cannot be selected or one of its edges cannot be written.
 fn policy(
     workload: &WorkloadName,
@@ -244,7 +255,7 @@ fn policy(
     let subject = match writer.selectors.get(workload) {
         Some(Ok(subject)) => Some(subject.clone()),
         Some(Err(unselectable)) => {
-            hindered.insert(unselectable_finding(workload, unselectable));
+            hindered.insert(remarks::unselectable(workload, unselectable));
             None
         }
         None => None,
@@ -254,7 +265,7 @@ fn policy(
         return None;
     }
     for direction in Direction::ALL {
-        findings.extend(remarks_on(
+        findings.extend(remarks::of_direction(
             workload,
             direction,
             lessons.of(direction),
@@ -287,7 +298,7 @@ fn hindrances(
             if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, learned.peer)
                 && let Some(Err(unselectable)) = writer.selectors.get(name)
             {
-                findings.insert(unselectable_finding(name, unselectable));
+                findings.insert(remarks::unselectable(name, unselectable));
             }
             let (workload, edge) = (workload.clone(), edge.clone());
             findings.insert(Finding::Withheld {
@@ -299,133 +310,4 @@ fn hindrances(
         }
     }
     findings
-}
-
-fn unselectable_finding(workload: &WorkloadName, unselectable: &Unselectable) -> Finding {
-    Finding::Unselectable {
-        workload: workload.clone(),
-        clashes: unselectable.clashes.clone(),
-        add: (
-            format!("{}/workload", netpol_common::GROUP),
-            label_value(workload),
-        ),
-    }
-}
-
-/// What is worth saying about one direction of a policy.
-fn remarks_on(
-    workload: &WorkloadName,
-    direction: Direction,
-    learned: &[Learned<'_>],
-    writer: &Writer<'_>,
-    options: &Options,
-) -> Vec<Finding> {
-    let of = |what| Finding::Widening {
-        workload: workload.clone(),
-        direction,
-        what,
-    };
-    let mut remarks: Vec<Finding> = widenings(learned, writer).into_iter().map(of).collect();
-    remarks.extend(crowds(learned, options.external_addresses).into_iter().map(
-        |(port, addresses)| Finding::NeedsWidening {
-            workload: workload.clone(),
-            direction,
-            port,
-            addresses,
-        },
-    ));
-    let others = learned
-        .iter()
-        .filter(|one| matches!(one.support.basis, Basis::OtherView { .. }))
-        .count();
-    if others > 0 {
-        remarks.push(Finding::OtherView {
-            workload: workload.clone(),
-            direction,
-            edges: others,
-        });
-    }
-    if learned.is_empty() {
-        remarks.push(Finding::NoTraffic {
-            workload: workload.clone(),
-            direction,
-        });
-    }
-    remarks
-}
-
-/// What the rules of one direction let in beyond what was seen.
-fn widenings(learned: &[Learned<'_>], writer: &Writer<'_>) -> Vec<Widening> {
-    let mut by_address: BTreeMap<&Peer, Ports> = BTreeMap::new();
-    let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
-    for one in learned {
-        let port = (one.support.edge.protocol, one.support.edge.port);
-        if writer.stands_for_more(one.peer) {
-            by_address.entry(one.peer).or_default().insert(port);
-        }
-        if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
-            by_dns.entry(one.peer).or_default().insert(port);
-        }
-    }
-    let addresses = by_address
-        .into_iter()
-        .map(|(peer, ports)| Widening::Addresses {
-            peer: peer.clone(),
-            addresses: writer.addresses(peer),
-            ports: ports::specs(&ports),
-        });
-    let dns = by_dns.into_iter().map(|(peer, ports)| Widening::Dns {
-        peer: peer.clone(),
-        ports: ports::specs(&ports),
-    });
-    addresses.chain(dns).collect()
-}
-
-/// Ports with more external addresses than `limit`.
-fn crowds(learned: &[Learned<'_>], limit: usize) -> Vec<(PortSpec, usize)> {
-    let mut external: BTreeMap<_, BTreeSet<&Peer>> = BTreeMap::new();
-    for one in learned
-        .iter()
-        .filter(|one| matches!(one.peer, Peer::External(_)))
-    {
-        let edge = &one.support.edge;
-        external
-            .entry((edge.protocol, edge.port))
-            .or_default()
-            .insert(one.peer);
-    }
-    external
-        .into_iter()
-        .filter(|(_, addresses)| addresses.len() > limit)
-        .map(|((protocol, port), addresses)| {
-            (
-                PortSpec {
-                    protocol,
-                    port,
-                    end_port: None,
-                },
-                addresses.len(),
-            )
-        })
-        .collect()
-}
-
-/// The workloads that get no policy because they learned nothing, or because policies do not apply to them.
-fn without_lessons(
-    cluster: &Cluster,
-    lessons: &BTreeMap<&WorkloadName, Lessons<'_>>,
-) -> Vec<Finding> {
-    cluster
-        .workloads
-        .iter()
-        .filter(|(name, _)| !lessons.contains_key(name))
-        .map(|(name, workload)| match workload.host_network {
-            true => Finding::HostNetwork {
-                workload: name.clone(),
-            },
-            false => Finding::NoPolicy {
-                workload: name.clone(),
-            },
-        })
-        .collect()
 }

@@ -1,57 +1,114 @@
-//! The edges that a rule rests on, in words: one line for each other end, days instead of times, no counts, so that
-//! a policy does not change with every connection.
+//! The edges that a rule rests on, in words: days instead of times and no counts, so that a policy does not change
+//! with every connection.
+//!
+//! Peers of which the same is to be said share a line. Readers of YAML bound how many comment lines may stand
+//! together, so a rule with much evidence says less about each peer: all of them are named, and the first and last
+//! day of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use netpol_common::names::ObjectName;
 
 use crate::identity::Peer;
 use crate::policy::model::{Basis, Direction, Rule, Support};
 use crate::policy::ports::{self, Ports};
-use crate::policy::text;
+use crate::policy::text::list;
 
-/// What the edges from or to one peer have in common.
-#[derive(Default)]
-struct Seen {
+/// How many lines may stand above a rule.
+const MOST_LINES: usize = 16;
+
+/// What is to be said of an edge besides its peer.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+struct Said {
     ports: Ports,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
+    first: Option<Date>,
+    last: Option<Date>,
+    services: BTreeSet<ObjectName>,
 }
 
-/// One line for each peer, and for each kind of word that its edges rest on.
+/// One line for each kind of word that edges rest on and for whatever else differs, most telling first.
 pub(super) fn lines(direction: Direction, rule: &Rule) -> Vec<String> {
-    let mut by_peer: BTreeMap<(&Peer, Basis), Seen> = BTreeMap::new();
-    for support in &rule.evidence {
-        by_peer
-            .entry((other_end(direction, support), support.basis))
-            .or_default()
-            .add(support);
+    let by_peer = by_peer(direction, &rule.evidence);
+    let mut alike: BTreeMap<(Basis, &Said), BTreeSet<&Peer>> = BTreeMap::new();
+    for ((peer, basis), said) in &by_peer {
+        alike.entry((*basis, said)).or_default().insert(peer);
     }
-    by_peer
-        .iter()
-        .map(|((peer, basis), seen)| line(direction, peer, *basis, seen))
+    if alike.len() <= MOST_LINES {
+        let lines = alike.iter();
+        return lines
+            .map(|((basis, said), peers)| line(direction, peers, *basis, said))
+            .collect();
+    }
+    let mut together: BTreeMap<Basis, (BTreeSet<&Peer>, Said)> = BTreeMap::new();
+    for ((peer, basis), said) in &by_peer {
+        let (peers, all) = together.entry(*basis).or_default();
+        peers.insert(peer);
+        all.join(said);
+    }
+    let lines = together.iter();
+    lines
+        .map(|(basis, (peers, said))| line(direction, peers, *basis, said))
         .collect()
 }
 
-impl Seen {
-    fn add(&mut self, support: &Support) {
-        self.ports
-            .insert((support.edge.protocol, support.edge.port));
-        let firsts = self.first.into_iter().chain(support.first_seen);
-        let lasts = self.last.into_iter().chain(support.last_seen);
-        (self.first, self.last) = (firsts.min(), lasts.max());
+/// What is to be said of each peer and each kind of word.
+fn by_peer(direction: Direction, evidence: &[Support]) -> BTreeMap<(&Peer, Basis), Said> {
+    let mut by_peer: BTreeMap<(&Peer, Basis), Said> = BTreeMap::new();
+    for support in evidence {
+        let peer = match direction {
+            Direction::Ingress => &support.edge.client,
+            Direction::Egress => &support.edge.server,
+        };
+        let said = Said {
+            ports: [(support.edge.protocol, support.edge.port)].into(),
+            first: support.first_seen.map(day),
+            last: support.last_seen.map(day),
+            services: support.by_service.clone(),
+        };
+        by_peer
+            .entry((peer, support.basis))
+            .or_default()
+            .join(&said);
+    }
+    by_peer
+}
+
+impl Said {
+    fn join(&mut self, other: &Self) {
+        self.ports.extend(&other.ports);
+        self.first = self.first.into_iter().chain(other.first).min();
+        self.last = self.last.max(other.last);
+        self.services.extend(other.services.iter().cloned());
+    }
+
+    /// From which day to which, in UTC; empty if no time is known.
+    fn days(&self) -> String {
+        match (self.first, self.last) {
+            (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+            (Some(day), _) | (None, Some(day)) => day.to_string(),
+            (None, None) => String::new(),
+        }
     }
 }
 
-fn line(direction: Direction, peer: &Peer, basis: Basis, seen: &Seen) -> String {
+fn line(direction: Direction, peers: &BTreeSet<&Peer>, basis: Basis, said: &Said) -> String {
     let preposition = match direction {
         Direction::Ingress => "from",
         Direction::Egress => "to",
     };
-    let ports = text::list(ports::specs(&seen.ports));
-    let mut line = format!("{preposition} {}: {ports}", text::peer(peer));
-    for part in [days(seen), word(basis).to_owned()] {
+    let mut line = format!(
+        "{preposition} {}: {}",
+        list(peers),
+        list(ports::specs(&said.ports))
+    );
+    let service = match said.services.is_empty() {
+        true => String::new(),
+        false => format!("by service {}", list(&said.services)),
+    };
+    for part in [said.days(), word(basis).to_owned(), service] {
         if !part.is_empty() {
             line.push_str("; ");
             line.push_str(&part);
@@ -72,19 +129,6 @@ fn word(basis: Basis) -> &'static str {
     }
 }
 
-/// From which day to which day, in UTC; empty if no time is known, or if nothing was seen.
-fn days(seen: &Seen) -> String {
-    let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date().to_string();
-    match (seen.first.map(day), seen.last.map(day)) {
-        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
-        (Some(day), _) | (None, Some(day)) => day,
-        (None, None) => String::new(),
-    }
-}
-
-fn other_end(direction: Direction, support: &Support) -> &Peer {
-    match direction {
-        Direction::Ingress => &support.edge.client,
-        Direction::Egress => &support.edge.server,
-    }
+fn day(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date()
 }

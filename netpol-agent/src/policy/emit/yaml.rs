@@ -76,7 +76,7 @@ impl Writer<'_> {
         for line in self.comments.get(path).into_iter().flatten() {
             self.start(indent);
             self.out.push_str("# ");
-            self.out.push_str(&line.replace(char::is_control, " "));
+            self.out.push_str(&comment(line));
             self.out.push('\n');
         }
     }
@@ -87,6 +87,14 @@ impl Writer<'_> {
             self.out.push_str(&" ".repeat(indent));
         }
     }
+}
+
+/// Text that cannot end the comment it stands in.
+pub(super) fn comment(text: &str) -> String {
+    text.replace(
+        |c: char| c.is_control() || "\u{2028}\u{2029}".contains(c),
+        " ",
+    )
 }
 
 /// A value on one line.

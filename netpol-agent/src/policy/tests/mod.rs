@@ -1,1 +1,5 @@
-//! The engine as a whole: what it proposes, judged by the evaluator.
+//! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
+
+mod judge;
+mod promises;
+mod world;

@@ -1,0 +1,181 @@
+//! Findings: what is worth saying about edges, directions and workloads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netpol_common::names::WorkloadName;
+use netpol_common::words::Outcome;
+
+use super::cluster::Cluster;
+use super::finding::{Finding, Widening};
+use super::learn::Learned;
+use super::model::{Basis, Direction, PortSpec};
+use super::names::label_value;
+use super::options::Options;
+use super::ports::{self, Ports};
+use super::rules::Writer;
+use super::selectors::Unselectable;
+use crate::graph::{Evidence, FlowGraph};
+use crate::identity::{EdgeId, Peer};
+
+/// What is worth saying about a learned edge.
+pub(super) fn of_edge(
+    edge: &EdgeId,
+    evidence: &Evidence,
+    direction: Direction,
+    learned: &Learned<'_>,
+) -> Vec<Finding> {
+    let mut remarks = Vec::new();
+    if learned.disagreed {
+        remarks.push(Finding::ViewsDisagree {
+            direction,
+            edge: edge.clone(),
+        });
+    }
+    if evidence.real_client_unseen && direction == Direction::Ingress {
+        remarks.push(Finding::RealClientUnseen { edge: edge.clone() });
+    }
+    remarks
+}
+
+/// That a workload cannot be selected, with the label that would change it.
+pub(super) fn unselectable(workload: &WorkloadName, unselectable: &Unselectable) -> Finding {
+    Finding::Unselectable {
+        workload: workload.clone(),
+        clashes: unselectable.clashes.clone(),
+        add: (
+            format!("{}/workload", netpol_common::GROUP),
+            label_value(workload),
+        ),
+    }
+}
+
+/// What is worth saying about one direction of a policy.
+pub(super) fn of_direction(
+    workload: &WorkloadName,
+    direction: Direction,
+    learned: &[Learned<'_>],
+    writer: &Writer<'_>,
+    options: &Options,
+) -> Vec<Finding> {
+    let of = |what| Finding::Widening {
+        workload: workload.clone(),
+        direction,
+        what,
+    };
+    let mut remarks: Vec<Finding> = widenings(learned, writer).into_iter().map(of).collect();
+    remarks.extend(crowds(learned, options.external_addresses).into_iter().map(
+        |(port, addresses)| Finding::NeedsWidening {
+            workload: workload.clone(),
+            direction,
+            port,
+            addresses,
+        },
+    ));
+    let others = learned
+        .iter()
+        .filter(|one| matches!(one.support.basis, Basis::OtherView { .. }))
+        .count();
+    if others > 0 {
+        remarks.push(Finding::OtherView {
+            workload: workload.clone(),
+            direction,
+            edges: others,
+        });
+    }
+    if !(learned.iter()).any(|one| one.support.basis != Basis::DnsAlways) {
+        remarks.push(Finding::NoTraffic {
+            workload: workload.clone(),
+            direction,
+        });
+    }
+    remarks
+}
+
+/// What the rules of one direction let in beyond what was seen.
+fn widenings(learned: &[Learned<'_>], writer: &Writer<'_>) -> Vec<Widening> {
+    let mut by_address: BTreeMap<&Peer, Ports> = BTreeMap::new();
+    let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
+    for one in learned {
+        let port = (one.support.edge.protocol, one.support.edge.port);
+        if writer.stands_for_more(one.peer) {
+            by_address.entry(one.peer).or_default().insert(port);
+        }
+        if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
+            by_dns.entry(one.peer).or_default().insert(port);
+        }
+    }
+    let addresses = by_address
+        .into_iter()
+        .map(|(peer, ports)| Widening::Addresses {
+            peer: peer.clone(),
+            addresses: writer.addresses(peer),
+            ports: ports::specs(&ports),
+        });
+    let dns = by_dns.into_iter().map(|(peer, ports)| Widening::Dns {
+        peer: peer.clone(),
+        ports: ports::specs(&ports),
+    });
+    addresses.chain(dns).collect()
+}
+
+/// Ports with more external addresses than `limit`.
+fn crowds(learned: &[Learned<'_>], limit: usize) -> Vec<(PortSpec, usize)> {
+    let mut external: BTreeMap<_, BTreeSet<&Peer>> = BTreeMap::new();
+    for one in learned
+        .iter()
+        .filter(|one| matches!(one.peer, Peer::External(_)))
+    {
+        let edge = &one.support.edge;
+        external
+            .entry((edge.protocol, edge.port))
+            .or_default()
+            .insert(one.peer);
+    }
+    external
+        .into_iter()
+        .filter(|(_, addresses)| addresses.len() > limit)
+        .map(|((protocol, port), addresses)| {
+            (
+                PortSpec {
+                    protocol,
+                    port,
+                    end_port: None,
+                },
+                addresses.len(),
+            )
+        })
+        .collect()
+}
+
+/// Traffic of which an end could not be told. What was refused or not answered would make no rule anyway.
+pub(super) fn of_unresolved(graph: &FlowGraph) -> impl Iterator<Item = Finding> {
+    let flows = graph.unresolved.flows.keys();
+    let meant =
+        flows.filter(|flow| !matches!(flow.outcome, Outcome::Refused | Outcome::Unanswered));
+    meant.map(|flow| Finding::Unresolved {
+        what: format!(
+            "{} -> {} {} {}: {}",
+            flow.client, flow.server, flow.protocol, flow.port, flow.reason
+        ),
+    })
+}
+
+/// The workloads that get no policy because they learned nothing, or because policies do not apply to them.
+pub(super) fn of_others(
+    cluster: &Cluster,
+    learned: impl Fn(&WorkloadName) -> bool,
+) -> Vec<Finding> {
+    cluster
+        .workloads
+        .iter()
+        .filter(|(name, _)| !learned(name))
+        .map(|(name, workload)| match workload.host_network {
+            true => Finding::HostNetwork {
+                workload: name.clone(),
+            },
+            false => Finding::NoPolicy {
+                workload: name.clone(),
+            },
+        })
+        .collect()
+}

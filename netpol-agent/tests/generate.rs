@@ -1,0 +1,175 @@
+//! `kubectl-netpol generate` as a command: what it writes where, and what it says of bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+
+/// A folder of golden input that gives two policies in two namespaces.
+fn input() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/policy/dns-pair")
+}
+
+/// The command with the inventory and the flows of [`input`].
+fn generate() -> Command {
+    let mut command = bare();
+    command
+        .arg("--inventory")
+        .arg(input().join("inventory.yaml"));
+    command.arg("--flows").arg(input().join("flows.jsonl"));
+    command
+}
+
+fn bare() -> Command {
+    let mut command = Command::cargo_bin("kubectl-netpol").expect("the command is built");
+    command.arg("generate");
+    command
+}
+
+/// Every file under a directory, as path and text.
+fn files(dir: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for namespace in fs::read_dir(dir).expect("a directory") {
+        for file in fs::read_dir(namespace.expect("an entry").path()).expect("a folder") {
+            let path = file.expect("an entry").path();
+            let name = path
+                .strip_prefix(dir)
+                .expect("a path under it")
+                .display()
+                .to_string();
+            found.push((name, fs::read_to_string(&path).expect("a file")));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_directory_holds_what_stdout_would() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("policies");
+    generate()
+        .arg("--out-dir")
+        .arg(&dir)
+        .assert()
+        .success()
+        .stdout("");
+    let written = files(&dir);
+    let names: Vec<&str> = written.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "kube-system/coredns-deployment.yaml",
+        "shop/api-deployment.yaml",
+        "shop/web-deployment.yaml",
+    ];
+    assert_eq!(names, expected);
+    let stdout = generate().output().unwrap().stdout;
+    let texts: Vec<&str> = written.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(String::from_utf8(stdout).unwrap(), texts.join("---\n"));
+
+    generate().arg("--out-dir").arg(&dir).assert().success();
+    assert_eq!(files(&dir), written, "the same input gives the same bytes");
+}
+
+#[test]
+fn a_directory_that_holds_anything_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    let error =
+        predicate::str::is_match("^error: .*notes.txt was not written by this command: .*\n$")
+            .unwrap();
+    generate()
+        .arg("--out-dir")
+        .arg(dir.path())
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(error);
+    assert_eq!(
+        fs::read_to_string(dir.path().join("notes.txt")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
+fn bad_flows_leave_the_directory_as_it_was() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("policies");
+    generate().arg("--out-dir").arg(&dir).assert().success();
+    let before = files(&dir);
+    let run = |skip: &[&str]| {
+        let mut command = bare();
+        command
+            .arg("--inventory")
+            .arg(input().join("inventory.yaml"))
+            .args(["--flows", "-"]);
+        command
+            .arg("--out-dir")
+            .arg(&dir)
+            .args(skip)
+            .write_stdin("not a record\n")
+            .assert()
+    };
+    run(&[])
+        .code(2)
+        .stderr(predicate::str::starts_with("error: stdin, line 1: "));
+    assert_eq!(files(&dir), before);
+    run(&["--skip-bad-lines"])
+        .success()
+        .stderr(predicate::str::contains("1 bad lines skipped"));
+    assert!(files(&dir).is_empty());
+    assert_eq!(
+        fs::read_dir(base.path()).unwrap().count(),
+        1,
+        "nothing else is left behind"
+    );
+}
+
+#[test]
+fn a_directory_takes_yaml_only() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("policies");
+    let error = predicate::str::starts_with("error: --out-dir writes YAML");
+    generate()
+        .arg("--out-dir")
+        .arg(&dir)
+        .args(["-o", "json"])
+        .assert()
+        .code(2)
+        .stderr(error);
+    assert!(!dir.exists());
+}
+
+#[test]
+fn missing_input_is_named() {
+    let named = |what: &str| {
+        predicate::str::starts_with("error: ").and(predicate::str::contains(what.to_owned()))
+    };
+    bare()
+        .args(["-i", "/nowhere.yaml", "-f", "-"])
+        .assert()
+        .code(2)
+        .stderr(named("/nowhere.yaml"));
+    let inventory = input().join("inventory.yaml");
+    bare()
+        .arg("-i")
+        .arg(inventory)
+        .args(["-f", "/nowhere.jsonl"])
+        .assert()
+        .code(2)
+        .stderr(named("/nowhere.jsonl"));
+}
+
+#[test]
+fn without_flows_there_are_no_policies() {
+    let run = |output: &str| {
+        let mut command = bare();
+        command
+            .arg("-i")
+            .arg(input().join("inventory.yaml"))
+            .args(["-f", "-", "-o", output]);
+        command.write_stdin("").assert().success()
+    };
+    run("yaml").stdout("");
+    run("json").stdout(predicate::str::contains("\"items\": []"));
+}
