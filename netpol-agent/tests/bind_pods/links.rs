@@ -1,12 +1,18 @@
 //! The watch on interfaces.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use netpol_agent::node::addresses;
 use netpol_agent::node::links::{self, Link, LinkEvent, LinkWatcher, WatchOptions};
+use netpol_agent::node::netlink::NetlinkError;
+use netpol_agent::node::netns::Numbers;
+use netpol_agent::node::processes::inhabitants;
 
 use crate::pods::{self, Node, Sandbox, run};
 
@@ -245,4 +251,39 @@ fn the_nodes_addresses_are_those_of_all_its_interfaces() {
         "{:?}",
         pod.addresses
     );
+}
+
+#[test]
+fn a_namespace_has_one_number_however_it_is_asked_for() {
+    let _node = Node::new();
+    let (near, far) = (Sandbox::new(), Sandbox::new());
+    let numbers = Numbers::open().unwrap();
+    assert_eq!(
+        numbers.of_process(near.process()).unwrap(),
+        None,
+        "no interface leads there yet"
+    );
+    add_veth("near", &near);
+    add_veth("far", &far);
+    for link in links::scan()
+        .unwrap()
+        .iter()
+        .filter(|link| link.may_be_pods())
+    {
+        let sandbox = if link.name == "near" { &near } else { &far };
+        let file = File::open(sandbox.namespace()).unwrap();
+        assert_eq!(numbers.of_process(sandbox.process()).unwrap(), link.netnsid);
+        assert_eq!(numbers.of_file(file.as_fd()).unwrap(), link.netnsid);
+        let found = inhabitants(Path::new("/proc"), &numbers).unwrap();
+        assert_eq!(found.oldest[&link.netnsid.unwrap()], sandbox.process());
+    }
+    let no_namespace = File::open("/proc/self/comm").unwrap();
+    assert!(matches!(
+        numbers.of_file(no_namespace.as_fd()),
+        Err(NetlinkError::Refused(_))
+    ));
+    assert!(matches!(
+        numbers.of_process(u32::MAX / 2),
+        Err(NetlinkError::Refused(_))
+    ));
 }

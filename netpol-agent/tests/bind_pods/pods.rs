@@ -185,7 +185,7 @@ impl Attached {
             .expect("the veth is there")
     }
 
-    /// Its address of the family of `like`.
+    /// Its IPv6 address, or its IPv4 address.
     pub(crate) fn address(&self, v6: bool) -> IpAddr {
         *self
             .addresses

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,7 +30,11 @@ fn translate(server: &Attached) {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    std::io::Write::write_all(&mut nft.stdin.take().unwrap(), rules.as_bytes()).unwrap();
+    nft.stdin
+        .take()
+        .unwrap()
+        .write_all(rules.as_bytes())
+        .unwrap();
     assert!(nft.wait().unwrap().success());
 }
 
@@ -228,6 +233,24 @@ fn what_a_bridge_hides_from_conntrack_is_found_in_sockets() {
     "#]]
     .assert_eq(&text.replace(&format!(" {port} "), " PORT "));
     drop(open);
+}
+
+#[test]
+fn a_connection_that_conntrack_met_in_its_middle_keeps_its_client() {
+    let mut node = Node::new();
+    let (client, server) = (node.attach("ptp"), node.attach("ptp"));
+    let v4 = listen(&server, false);
+    let (mut opened, mut accepted) = connect(&client, (server.address(false), 8080), &v4);
+    translate(&server);
+    accepted.write_all(b"the server speaks first").unwrap();
+    opened.read_exact(&mut [0; 23]).unwrap();
+    opened.write_all(b"!").unwrap();
+    accepted.read_exact(&mut [0; 1]).unwrap();
+    expect_test::expect![[r#"
+        client: Sockets Egress TCP client.v4 server.v4 8080 x1
+        server: Sockets Ingress TCP server.v4 client.v4 8080 x1
+    "#]]
+    .assert_eq(&show(&[("client", &client), ("server", &server)]));
 }
 
 #[test]
