@@ -77,15 +77,15 @@ fn mergeable(
     before: i64,
 ) -> Vec<Vec<Point>> {
     let old = curve.points.partition_point(|point| point.last < before);
-    let Some(interface) = epoch.interfaces.get(&key.interface).filter(|_| old > 1) else {
+    let Some(interface) = epoch.interfaces.get(&key.interface).filter(|_| old > 2) else {
         return Vec::new();
     };
     let template = scribe.template(key, interface);
-    // The first is the stretch of the first sight, which is no point.
-    let stretches = &differences(curve, key.protocol)[1..=old];
+    // First comes the stretch of the first sight, which is no point; the first point tells what became of it.
+    let stretches = &differences(curve, key.protocol)[2..=old];
     let hours = stretches.chunk_by(|a, b| a.window() == b.window());
     let groups = hours.flat_map(|hour| scribe.groups(hour, &template));
-    let mut points = curve.points.iter().copied();
+    let mut points = curve.points.iter().copied().skip(1);
     let take = |group: &[Stretch]| points.by_ref().take(group.len()).collect();
     groups.map(take).collect()
 }

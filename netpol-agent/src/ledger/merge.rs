@@ -75,23 +75,16 @@ impl Losses {
 
 impl Curve {
     /// The curve that one delivery of an edge tells: a single point.
-    pub(crate) fn of(edge: &ObservedEdge) -> Self {
-        let last = edge.last_seen.as_microsecond();
-        let point = Point {
-            first: last,
-            last,
-            attempts: edge.attempts,
-            answered: edge.answered,
-            refused: edge.refused,
-        };
+    fn of(edge: &ObservedEdge) -> Self {
+        let (first_seen, point) = Point::of(edge);
         Self {
-            first_seen: edge.first_seen.as_microsecond().min(last),
+            first_seen,
             points: vec![point],
         }
     }
 
     /// Takes over every point of `other`.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.first_seen = self.first_seen.min(other.first_seen);
         for point in &other.points {
             self.merge_point(*point);
@@ -110,6 +103,19 @@ impl Curve {
 }
 
 impl Point {
+    /// When the edge was first seen, and the point that one delivery of it tells.
+    pub(crate) fn of(edge: &ObservedEdge) -> (i64, Self) {
+        let last = edge.last_seen.as_microsecond();
+        let point = Self {
+            first: last,
+            last,
+            attempts: edge.attempts,
+            answered: edge.answered,
+            refused: edge.refused,
+        };
+        (edge.first_seen.as_microsecond().min(last), point)
+    }
+
     /// The second that it stands for.
     pub(crate) fn second(&self) -> i64 {
         self.last.div_euclid(SECOND)

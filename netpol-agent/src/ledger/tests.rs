@@ -164,9 +164,10 @@ fn an_address_that_changed_hands_splits_its_window() {
 fn old_points_of_an_hour_become_one_unless_the_address_changed_hands() {
     let mut ledger = merged(&[
         batch(1, "10:06:00", vec![edge("10:05:00", [1, 1, 0])]),
-        batch(2, "10:07:00", vec![edge("10:06:30", [3, 3, 0])]),
-        batch(3, "10:09:00", vec![edge("10:08:00", [3, 3, 2])]),
-        batch(4, "10:20:00", vec![edge("10:09:00", [3, 3, 3])]),
+        batch(2, "10:06:10", vec![edge("10:06:00", [2, 2, 0])]),
+        batch(3, "10:07:00", vec![edge("10:06:30", [3, 3, 0])]),
+        batch(4, "10:09:00", vec![edge("10:08:00", [3, 3, 2])]),
+        batch(5, "10:20:00", vec![edge("10:09:00", [3, 3, 3])]),
     ]);
     let handover = Handover(Some(at("10:07:30")));
     let before = told(&ledger, Some("10:07:30"));
@@ -178,9 +179,9 @@ fn old_points_of_an_hour_become_one_unless_the_address_changed_hands() {
         let curves = epochs.flat_map(|epoch| epoch.edges.values());
         curves.map(|curve| curve.points.len()).sum::<usize>()
     };
-    assert_eq!(points(&ledger), 3);
+    assert_eq!(points(&ledger), 4);
     ledger.compact(at("10:30:00"), &handover);
-    assert_eq!(points(&ledger), 2);
+    assert_eq!(points(&ledger), 3);
     assert_eq!(ledger.compact(at("10:30:00"), &handover), []);
     assert_eq!(told(&ledger, Some("10:07:30")), before);
 }

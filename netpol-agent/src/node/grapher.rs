@@ -25,6 +25,8 @@ use crate::store::{Store, StoreError};
 const WRITE: Duration = Duration::from_secs(10);
 /// How long after the last news outcomes may still change: an attempt is unanswered after 30 s.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How late the index may hear of a pod.
+const LATE: Duration = Duration::from_secs(300);
 
 /// The store, what it holds, and where records go.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Grapher {
                 Ok(delivery) => self.take(delivery),
                 Err(RecvTimeoutError::Timeout) => {
                     self.write_if_changed();
+                    self.thin();
                     due = Instant::now() + WRITE;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -118,6 +121,18 @@ impl Grapher {
         if changed && self.write() {
             self.index_version = version;
         }
+    }
+
+    /// Old points of an edge need not be kept one by one, once the index has heard who had which address then.
+    fn thin(&mut self) {
+        let Some(now) = self.ledger.time() else {
+            return;
+        };
+        let index = self.index.read();
+        let thinned = self.ledger.compact(now - LATE, &*index);
+        drop(index);
+        let kept = self.store.thin(&thinned).map_err(|error| chain(&error));
+        self.committing.note(kept);
     }
 
     fn write(&mut self) -> bool {

@@ -1,9 +1,9 @@
 //! A batch into the database, in one transaction. Every statement merges as the ledger does: by maximum.
 
-use rusqlite::{CachedStatement, Transaction, named_params, params};
+use rusqlite::{Transaction, named_params, params};
 
 use super::{Store, StoreError, key};
-use crate::ledger::Curve;
+use crate::ledger::Point;
 use crate::observe::{Batch, ObservedEdge, ObservedLosses};
 
 const EPOCH: &str = "
@@ -127,36 +127,25 @@ fn write_interfaces(
     Ok(())
 }
 
-/// In the order of their keys, which is that of the table.
+/// In the order of the table, which is that of time.
 fn write_edges(
     transaction: &Transaction<'_>,
     epoch: i64,
     edges: &[ObservedEdge],
 ) -> rusqlite::Result<()> {
-    let mut keyed: Vec<_> = edges
-        .iter()
-        .map(|edge| (key::encode(&edge.key), edge))
-        .collect();
-    keyed.sort_unstable_by_key(|(key, _)| *key);
+    let rows = edges.iter().map(|edge| {
+        let (first_seen, point) = Point::of(edge);
+        (point.second(), key::encode(&edge.key), first_seen, point)
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_unstable_by_key(|(second, key, ..)| (*second, *key));
     let mut statement = transaction.prepare_cached(POINT)?;
-    for (key, edge) in keyed {
-        write_curve(&mut statement, epoch, key, &Curve::of(edge))?;
-    }
-    Ok(())
-}
-
-fn write_curve(
-    statement: &mut CachedStatement<'_>,
-    epoch: i64,
-    key: [u8; key::LENGTH],
-    curve: &Curve,
-) -> rusqlite::Result<()> {
-    for point in &curve.points {
+    for (second, key, first_seen, point) in rows {
         statement.execute(params![
             epoch,
             key,
-            point.second(),
-            curve.first_seen,
+            second,
+            first_seen,
             point.first,
             point.last,
             signed(point.attempts),

@@ -90,8 +90,7 @@ impl Store {
 
     fn load_points(&self, epochs: &mut BTreeMap<i64, EpochLedger>) -> Result<(), StoreError> {
         self.each(
-            "SELECT epoch, key, first_seen, first, last, attempts, answered, refused
-             FROM points ORDER BY epoch, key, second",
+            "SELECT epoch, key, first_seen, first, last, attempts, answered, refused FROM points",
             "an edge",
             |row| {
                 let key = key::decode(row.get_ref(1)?.as_blob()?).or(Err(invalid()))?;

@@ -5,7 +5,8 @@ use rusqlite_migration::{M, Migrations};
 /// `PRAGMA application_id`: tells our databases from others. The letters `nplg`.
 pub(super) const APPLICATION_ID: i32 = 0x6e70_6c67;
 
-/// The steps to the present schema. Times are microseconds of Unix time; a `key` is that of `super::key`.
+/// The steps to the present schema. Times are microseconds of Unix time; a `key` is that of `super::key`. Points lie in
+/// the order of time, so that a batch is added at the end of the table.
 const STEPS: &[M<'static>] = &[M::up(
     "
     CREATE TABLE epochs (
@@ -43,7 +44,7 @@ const STEPS: &[M<'static>] = &[M::up(
         attempts INTEGER NOT NULL,
         answered INTEGER NOT NULL,
         refused INTEGER NOT NULL,
-        PRIMARY KEY (epoch, key, second)
+        PRIMARY KEY (epoch, second, key)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE losses (
         epoch INTEGER NOT NULL REFERENCES epochs (id),
