@@ -1,4 +1,5 @@
 //! The agent's binary on a node of real network namespaces, veths and sockets. Needs root, Linux 6.6 and iproute2.
+#![cfg(feature = "ebpf")]
 
 #[cfg(test)]
 mod bad_input;
