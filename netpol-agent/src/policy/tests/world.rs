@@ -144,22 +144,31 @@ fn any_labels(keys: &'static [&'static str], most: usize) -> impl Strategy<Value
 
 fn any_graph(cluster: &Cluster) -> impl Strategy<Value = FlowGraph> + use<> {
     let names: Vec<WorkloadName> = cluster.workloads.keys().cloned().collect();
-    let edges = prop::collection::btree_map(any_edge(names), any_evidence(), 0..14);
-    edges.prop_map(|edges| FlowGraph {
-        edges,
-        ..FlowGraph::default()
+    let bundles = prop::collection::vec((any_edges(names), any_evidence()), 0..8);
+    bundles.prop_map(|bundles| {
+        let alike = |(edges, evidence): (Vec<EdgeId>, Evidence)| {
+            edges.into_iter().map(move |edge| (edge, evidence.clone()))
+        };
+        FlowGraph {
+            edges: bundles.into_iter().flat_map(alike).collect(),
+            ..FlowGraph::default()
+        }
     })
 }
 
-fn any_edge(names: Vec<WorkloadName>) -> impl Strategy<Value = EdgeId> {
+/// Edges between the same two ends, on one or several ports, so that ranges and gaps occur.
+fn any_edges(names: Vec<WorkloadName>) -> impl Strategy<Value = Vec<EdgeId>> {
     let protocol = prop::sample::select(&Protocol::ALL[..]);
-    let port = prop::sample::select(&PORTS[..]);
-    (any_peer(names.clone()), any_peer(names), protocol, port).prop_map(
-        |(client, server, protocol, port)| EdgeId {
-            client,
-            server,
-            protocol,
-            port,
+    let ports = prop::collection::btree_set(prop::sample::select(&PORTS[..]), 1..5);
+    (any_peer(names.clone()), any_peer(names), protocol, ports).prop_map(
+        |(client, server, protocol, ports)| {
+            let edge = |port| EdgeId {
+                client: client.clone(),
+                server: server.clone(),
+                protocol,
+                port,
+            };
+            ports.into_iter().map(edge).collect()
         },
     )
 }
