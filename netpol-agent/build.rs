@@ -24,8 +24,10 @@ mod program {
     pub(super) fn build() -> anyhow::Result<()> {
         let choice = toolchain::choose(&toolchain::probe()).map_err(|missing| anyhow!(missing))?;
         if choice == Choice::Debian {
+            // The two crates with inline assembly of the bpf target, which is unstable.
+            let crates = "aya_ebpf,netpol_ebpf";
             // SAFETY: a build script has one thread, and nothing has read the environment yet.
-            unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf") };
+            unsafe { std::env::set_var("RUSTC_BOOTSTRAP", crates) };
         }
         let manifest = std::env::var("CARGO_MANIFEST_DIR").context("cargo sets it")?;
         let source = Path::new(&manifest).join("../netpol-ebpf/src");

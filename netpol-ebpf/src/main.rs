@@ -3,30 +3,31 @@
 #![no_main]
 
 mod maps;
+mod observe;
+mod source;
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use netpol_common::abi::Fate;
+use netpol_ebpf::Side;
 
 /// The verdict on every packet: `TCX_NEXT`, which clsact knows as `TC_ACT_UNSPEC`. The next program decides.
 const NEXT: i32 = -1;
 
 /// Packets that the pod sends: ingress of the host's side.
 #[classifier]
-pub fn from_pod(context: TcContext) -> i32 {
-    maps::skeleton(&context);
-    maps::counters::end(Fate::NotIp);
+fn from_pod(context: TcContext) -> i32 {
+    observe::observe(&context, Side::FromPod);
     NEXT
 }
 
 /// Packets towards the pod: egress of the host's side.
 #[classifier]
-pub fn to_pod(context: TcContext) -> i32 {
-    maps::skeleton(&context);
-    maps::counters::end(Fate::NotIp);
+fn to_pod(context: TcContext) -> i32 {
+    observe::observe(&context, Side::ToPod);
     NEXT
 }
 
+/// Nothing here panics; the compiler wants it all the same.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

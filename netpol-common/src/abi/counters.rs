@@ -31,7 +31,7 @@ counters! {
         TcpData = "tcp_data",
         /// TCP or SCTP that opens, answers, closes or refuses a connection.
         Handshake = "handshake",
-        /// UDP of an edge that was known, in either orientation.
+        /// UDP of an edge or attempt that was known, in either orientation.
         UdpKnown = "udp_known",
         /// UDP that made an edge or an attempt.
         UdpNew = "udp_new",

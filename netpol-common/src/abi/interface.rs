@@ -41,6 +41,8 @@ pub struct InterfaceStats {
     pub handshakes_to_pod: u64,
     /// Handshakes whose answer was proven by the pod's later packets although no answer was seen.
     pub unseen_answers: u64,
+    /// One-sided interfaces: when the pod last sent a SYN or INIT, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub last_attempt: u64,
 }
 
 /// Entries of the maps `INTERFACES` and `INTERFACE_STATS`; a power of two.
@@ -112,8 +114,9 @@ impl InterfaceStats {
             handshakes_from_pod: word(6),
             handshakes_to_pod: word(7),
             unseen_answers: word(8),
+            last_attempt: word(9),
         }
     }
 }
 
-const _: () = assert!(InterfaceConfig::SIZE == 24 && InterfaceStats::SIZE == 72);
+const _: () = assert!(InterfaceConfig::SIZE == 24 && InterfaceStats::SIZE == 80);

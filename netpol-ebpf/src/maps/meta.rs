@@ -7,6 +7,7 @@ use netpol_common::abi::Meta;
 #[btf_map]
 static META: Array<u64, { Meta::ENTRIES }> = Array::new();
 
-pub(crate) fn touch() -> bool {
-    META.get(Meta::OneSided as u32).is_some_and(|i| *i != 0)
+#[inline(always)]
+pub(crate) fn get(entry: Meta) -> u64 {
+    META.get(entry as u32).copied().unwrap_or(0)
 }

@@ -7,11 +7,8 @@ use netpol_common::abi::FirstSight;
 #[btf_map]
 static SIGHTS: RingBuf<FirstSight, 262_144> = RingBuf::new();
 
-pub(crate) fn touch(s: FirstSight) -> bool {
-    let Some(mut entry) = SIGHTS.reserve(0) else {
-        return false;
-    };
-    entry.write(s);
-    entry.submit(0);
-    true
+/// `false` if the ring has no room.
+#[inline(always)]
+pub(crate) fn put(sight: &FirstSight) -> bool {
+    SIGHTS.output(*sight, 0).is_ok()
 }
