@@ -23,8 +23,10 @@ pub(crate) fn observe(context: &TcContext, side: Side) {
 fn look(context: &TcContext, linear: Linear, side: Side) -> Fate {
     let mut packet = Packet::default();
     let read = match packet::parse(&linear, side, &mut packet) {
-        Err(Stop::Short) if linear.is_part_of(context) => {
-            counters::event(Event::NonLinear);
+        Err(stop @ (Stop::Short | Stop::Deep)) => {
+            if stop == Stop::Short && linear.is_part_of(context) {
+                counters::event(Event::NonLinear);
+            }
             parse_whole(context, side, &mut packet)
         }
         read => read,

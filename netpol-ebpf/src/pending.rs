@@ -23,7 +23,7 @@ pub struct Set {
 /// One handshake, or none while `tag` is 0.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Slot {
+struct Slot {
     tag: Word,
     word: Word,
 }
@@ -60,7 +60,9 @@ impl Tag {
     #[inline(always)]
     pub(crate) fn new(seed: u64, key: &Key, client_port: u16) -> Self {
         let [a, b, c, d, e] = *key.words();
-        let mut hash = mix(seed ^ u64::from(client_port), a);
+        // Spread over the word, so that it cannot stand in for another interface's handle.
+        let port = u64::from(client_port).wrapping_mul(MULTIPLIER);
+        let mut hash = mix(seed ^ port, a);
         hash = mix(hash, b);
         hash = mix(hash, c);
         hash = mix(hash, d);
@@ -159,12 +161,12 @@ impl Handshake {
 
 impl Slot {
     #[inline(always)]
-    pub(crate) fn handshake(&self) -> Handshake {
+    fn handshake(&self) -> Handshake {
         Handshake(self.word.load())
     }
 
     #[inline(always)]
-    pub(crate) fn set(&self, handshake: Handshake) {
+    fn set(&self, handshake: Handshake) {
         self.word.store(handshake.0);
     }
 
@@ -173,30 +175,51 @@ impl Slot {
         self.tag.load() == tag.0
     }
 
+    /// What it costs to put this tag here; see [`Handshake::price`].
     #[inline(always)]
-    fn price(&self, now: u64) -> u32 {
-        match self.tag.load() {
-            0 => 0,
-            _ => self.handshake().price(now),
+    fn price(&self, tag: Tag, now: u64) -> u32 {
+        let found = self.tag.load();
+        if found == tag.0 {
+            0
+        } else if found == 0 {
+            1
+        } else {
+            self.handshake().price(now) + 2
         }
+    }
+
+    /// What waited here and gives way to this tag.
+    #[inline(always)]
+    fn lost_to(&self, tag: Tag, now: u64) -> Option<Handshake> {
+        let found = self.tag.load();
+        let handshake = self.handshake();
+        (found != 0 && found != tag.0 && handshake.is_alive(now)).then_some(handshake)
     }
 }
 
 impl Set {
-    /// The slot of a handshake.
+    /// The handshake with this tag.
+    ///
+    /// It goes by value, and back by [`Self::update`]: the kernel's verifier would follow each of four pointers to the
+    /// end of the program.
     #[inline(always)]
-    pub(crate) fn find(&self, tag: Tag) -> Option<&Slot> {
-        let [a, b, c, d] = &self.slots;
-        if a.is(tag) {
-            Some(a)
-        } else if b.is(tag) {
-            Some(b)
-        } else if c.is(tag) {
-            Some(c)
-        } else if d.is(tag) {
-            Some(d)
-        } else {
-            None
+    pub(crate) fn find(&self, tag: Tag) -> Option<Handshake> {
+        for slot in &self.slots {
+            if slot.is(tag) {
+                return Some(slot.handshake());
+            }
+        }
+        None
+    }
+
+    /// Overwrites the handshake with this tag, if it still has a slot.
+    #[inline(always)]
+    pub(crate) fn update(&self, tag: Tag, handshake: Handshake) {
+        for slot in &self.slots {
+            if slot.is(tag) {
+                slot.set(handshake);
+                return;
+            }
         }
     }
 
@@ -204,10 +227,7 @@ impl Set {
     /// still waiting.
     #[inline(always)]
     pub(crate) fn put(&self, tag: Tag, handshake: Handshake, now: u64) -> Option<Handshake> {
-        let slot = match self.find(tag) {
-            Some(slot) => slot,
-            None => self.cheapest(now),
-        };
+        let slot = self.place(tag, now);
         let lost = slot.lost_to(tag, now);
         slot.set(handshake);
         slot.tag.store(tag.0);
@@ -217,37 +237,26 @@ impl Set {
     /// Puts a handshake that is over into a slot that nothing waits in, if there is one.
     #[inline(always)]
     pub(crate) fn remember(&self, tag: Tag, handshake: Handshake, now: u64) {
-        let slot = match self.find(tag) {
-            Some(slot) => slot,
-            None => self.cheapest(now),
-        };
+        let slot = self.place(tag, now);
         if slot.lost_to(tag, now).is_none() {
             slot.set(handshake);
             slot.tag.store(tag.0);
         }
     }
 
+    /// The slot with this tag, or else the cheapest.
     #[inline(always)]
-    fn cheapest(&self, now: u64) -> &Slot {
-        let [a, b, c, d] = &self.slots;
-        let (left, left_price) = cheaper((a, a.price(now)), (b, b.price(now)));
-        let (right, right_price) = cheaper((c, c.price(now)), (d, d.price(now)));
-        cheaper((left, left_price), (right, right_price)).0
+    fn place(&self, tag: Tag, now: u64) -> &Slot {
+        let [first, rest @ ..] = &self.slots;
+        let mut place = (first, first.price(tag, now));
+        for slot in rest {
+            let price = slot.price(tag, now);
+            if price < place.1 {
+                place = (slot, price);
+            }
+        }
+        place.0
     }
-}
-
-impl Slot {
-    #[inline(always)]
-    fn lost_to(&self, tag: Tag, now: u64) -> Option<Handshake> {
-        let other = self.tag.load() != 0 && !self.is(tag);
-        let handshake = self.handshake();
-        (other && handshake.is_alive(now)).then_some(handshake)
-    }
-}
-
-#[inline(always)]
-fn cheaper<'a>(a: (&'a Slot, u32), b: (&'a Slot, u32)) -> (&'a Slot, u32) {
-    if b.1 < a.1 { b } else { a }
 }
 
 const _: () = assert!(size_of::<Set>() == 64 && netpol_common::abi::INTERFACE_SLOTS == 4096);

@@ -50,6 +50,8 @@ impl Linear {
 }
 
 impl Bytes for Linear {
+    const SHALLOW: bool = true;
+
     #[inline(always)]
     fn words<const N: usize>(&self, at: u32) -> Result<[u32; N], Stop> {
         self.read(at)
@@ -85,6 +87,8 @@ impl Whole<'_> {
 }
 
 impl Bytes for Whole<'_> {
+    const SHALLOW: bool = false;
+
     #[inline(always)]
     fn words<const N: usize>(&self, at: u32) -> Result<[u32; N], Stop> {
         self.read(at)

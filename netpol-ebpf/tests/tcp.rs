@@ -363,6 +363,23 @@ fn two_interfaces_of_one_node_do_not_mix() {
     assert_eq!(fake.count(Event::Retransmission), 0);
 }
 
+/// The client's port once stood at the same bits of the hash as the interface's handle.
+#[test]
+fn one_interfaces_attempt_is_not_anothers_by_its_port() {
+    let other = InterfaceConfig {
+        ifindex: 8,
+        interface: HANDLE ^ 1,
+        ..config()
+    };
+    let fake = netpol_ebpf::host::Fake::new(LIMITS, &[config(), other]);
+    let (side, syn) = outward(40_000, 443).syn();
+    fake.observe(side, IFINDEX, &syn.bytes());
+    let (side, syn) = outward(40_001, 443).syn();
+    fake.observe(side, 8, &syn.bytes());
+    assert_eq!(fake.count(Event::Retransmission), 0);
+    assert_eq!(fake.entries(Attempts).len(), 2);
+}
+
 #[test]
 fn icmp_refuses_the_attempt_that_it_embeds() {
     let fake = fake();

@@ -6,7 +6,7 @@ use super::Scene;
 use crate::counts::Counts;
 use crate::key::{Key, Side};
 use crate::packet::Packet;
-use crate::pending::{Counted, Handshake, Slot, State, Tag};
+use crate::pending::{Counted, Handshake, State, Tag};
 use crate::store::{Inserted, Store, Table};
 
 /// How far an acknowledgement may be ahead of the SYN: 1, and the data that a fast-open SYN carries (RFC 7413).
@@ -19,17 +19,16 @@ impl<S: Store> Scene<'_, S> {
         packet.orient(self.side.sent_by_server());
         let tag = self.tag(packet);
         let now = self.store.now();
-        let slot = self.slot(tag);
-        let about = |slot: &&Slot| acknowledges(packet, slot.handshake());
-        let Some(answered) = slot.filter(about) else {
-            return self.answer_without_slot(packet, tag, slot.is_some(), now);
+        let found = self.pending(tag);
+        let about = |handshake: &Handshake| acknowledges(packet, *handshake);
+        let Some(handshake) = found.filter(about) else {
+            return self.answer_without_slot(packet, tag, found.is_some(), now);
         };
-        let handshake = answered.handshake();
         if handshake.state() == State::Answered {
             self.store.event(Event::Retransmission);
             return self.keep_edge(&packet.key, now);
         }
-        answered.set(handshake.with(State::Answered));
+        self.update(tag, handshake.with(State::Answered));
         self.count_answer(&packet.key, handshake.counted(), now);
     }
 
@@ -176,10 +175,9 @@ impl<S: Store> Scene<'_, S> {
     pub(super) fn count_proof(&self, packet: &mut Packet, last: bool, now: u64) {
         packet.orient(self.side.sent_by_client());
         let tag = self.tag(packet);
-        if let Some(slot) = self.slot(tag) {
-            let handshake = slot.handshake();
+        if let Some(handshake) = self.pending(tag) {
             if handshake.state() != State::Answered && follows(packet, handshake) {
-                slot.set(handshake.with(State::Answered));
+                self.update(tag, handshake.with(State::Answered));
                 self.count_unseen(&packet.key, handshake.counted(), now);
             }
         } else if last && self.open_attempts(&packet.key) > 0 {

@@ -5,7 +5,7 @@ use netpol_common::abi::{EdgeValue, Event};
 use super::Scene;
 use crate::key::{Key, Side};
 use crate::packet::Packet;
-use crate::pending::{Counted, Handshake, Slot, State, Tag};
+use crate::pending::{Counted, Handshake, State, Tag};
 use crate::store::{Inserted, Store, Table};
 
 impl<S: Store> Scene<'_, S> {
@@ -14,7 +14,7 @@ impl<S: Store> Scene<'_, S> {
     pub(super) fn attempt(&self, packet: &mut Packet) {
         packet.orient(self.side.sent_by_client());
         let tag = self.tag(packet);
-        let known = self.slot(tag).map(Slot::handshake);
+        let known = self.pending(tag);
         if known.is_some_and(|known| known.sequence() == packet.sequence) {
             self.store.event(Event::Retransmission);
             return;

@@ -84,7 +84,7 @@ impl<S: Store> Scene<'_, S> {
         }
         packet.orient(self.direction(Sender::Client));
         let tag = self.tag(packet);
-        if lossy && self.slot(tag).is_some() {
+        if lossy && self.pending(tag).is_some() {
             return Fate::UdpNew;
         }
         let counted = self.make_attempt(&packet.key, now);
@@ -98,12 +98,12 @@ impl<S: Store> Scene<'_, S> {
     #[inline(always)]
     fn answers_lost_attempt(&self, packet: &mut Packet, now: u64) -> bool {
         packet.orient(self.direction(Sender::Server));
-        let Some(slot) = self.slot(self.tag(packet)) else {
+        let tag = self.tag(packet);
+        let Some(handshake) = self.pending(tag) else {
             return false;
         };
-        let handshake = slot.handshake();
         if handshake.state() != State::Answered {
-            slot.set(handshake.with(State::Answered));
+            self.update(tag, handshake.with(State::Answered));
             self.count_answer(&packet.key, handshake.counted(), now);
         }
         true

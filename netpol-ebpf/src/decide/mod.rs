@@ -14,7 +14,7 @@ use netpol_common::abi::{Direction, Fate};
 
 use crate::key::{MAPPED, Side};
 use crate::packet::{Kind, Packet, Stop};
-use crate::pending::{Slot, Tag};
+use crate::pending::{Handshake, Tag};
 use crate::store::{Interface, Store};
 
 /// Counts what a packet means for edges, of which `read` says how far it could be read. Gives its fate.
@@ -31,7 +31,7 @@ pub fn decide<S: Store>(
         Ok(kind) => decide_on(store, side, ifindex, kind, packet),
         Err(Stop::End(Fate::OtherProtocol)) => other_protocol(store, ifindex),
         Err(Stop::End(fate)) => fate,
-        Err(Stop::Short) => Fate::Malformed,
+        Err(Stop::Short | Stop::Deep) => Fate::Malformed,
     }
 }
 
@@ -80,15 +80,24 @@ struct Scene<'a, S> {
 }
 
 impl<S: Store> Scene<'_, S> {
-    /// The slot of the handshake that the packet, whose direction is set, belongs to.
+    /// The tag of the handshake that the packet, whose direction is set, belongs to.
     #[inline(always)]
     fn tag(&self, packet: &Packet) -> Tag {
         Tag::new(self.store.seed(), &packet.key, packet.client_port())
     }
 
+    /// The pending handshake of this tag.
     #[inline(always)]
-    fn slot(&self, tag: Tag) -> Option<&Slot> {
+    fn pending(&self, tag: Tag) -> Option<Handshake> {
         self.store.pending(tag.set())?.find(tag)
+    }
+
+    /// Says how far a handshake has come.
+    #[inline(always)]
+    fn update(&self, tag: Tag, handshake: Handshake) {
+        if let Some(set) = self.store.pending(tag.set()) {
+            set.update(tag, handshake);
+        }
     }
 }
 

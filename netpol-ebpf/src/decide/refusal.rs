@@ -7,7 +7,7 @@ use super::answer::acknowledges;
 use crate::counts::Counts;
 use crate::key::Key;
 use crate::packet::Packet;
-use crate::pending::{Counted, Slot, State};
+use crate::pending::{Counted, Handshake, State, Tag};
 use crate::store::{Store, Table};
 
 impl<S: Store> Scene<'_, S> {
@@ -15,9 +15,10 @@ impl<S: Store> Scene<'_, S> {
     #[inline(never)]
     pub(super) fn refuse(&self, packet: &mut Packet) {
         packet.orient(self.side.sent_by_server());
-        match self.slot(self.tag(packet)) {
-            Some(slot) if acknowledges(packet, slot.handshake()) => {
-                self.refuse_pending(slot, &packet.key);
+        let tag = self.tag(packet);
+        match self.pending(tag) {
+            Some(handshake) if acknowledges(packet, handshake) => {
+                self.refuse_pending(tag, handshake, &packet.key);
             }
             Some(_) => {}
             // The slot was lost. An ABORT also ends associations, so it proves nothing by itself.
@@ -34,23 +35,22 @@ impl<S: Store> Scene<'_, S> {
             self.refuse_datagram(&packet.key);
             return Fate::Icmp;
         }
-        let slot = self.slot(self.tag(packet));
-        let is_about = |slot: &&Slot| {
-            packet.key.protocol != TCP || slot.handshake().sequence() == packet.sequence
+        let tag = self.tag(packet);
+        let is_about = |handshake: &Handshake| {
+            packet.key.protocol != TCP || handshake.sequence() == packet.sequence
         };
-        if let Some(slot) = slot.filter(is_about) {
-            self.refuse_pending(slot, &packet.key);
+        if let Some(handshake) = self.pending(tag).filter(is_about) {
+            self.refuse_pending(tag, handshake, &packet.key);
         }
         Fate::Icmp
     }
 
     #[inline(always)]
-    fn refuse_pending(&self, slot: &Slot, key: &Key) {
-        let handshake = slot.handshake();
+    fn refuse_pending(&self, tag: Tag, handshake: Handshake, key: &Key) {
         if handshake.state() != State::Pending {
             return;
         }
-        slot.set(handshake.with(State::Refused));
+        self.update(tag, handshake.with(State::Refused));
         let table = match handshake.counted() {
             Counted::Edges => Table::Edges,
             Counted::Attempts => Table::Attempts,

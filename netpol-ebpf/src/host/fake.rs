@@ -11,7 +11,7 @@ use netpol_common::abi::{
 use crate::counts::{Counts, Stats};
 use crate::decide;
 use crate::key::{Key, Side};
-use crate::packet::{self, Packet, Stop};
+use crate::packet::{self, Head, Packet, Stop};
 use crate::pending::{SETS, Set};
 use crate::store::{Inserted, Interface, Store, Table};
 
@@ -80,14 +80,16 @@ impl Fake {
     /// Observes a frame of which only the first `linear` bytes can be read directly.
     pub fn observe_split(&self, side: Side, ifindex: u32, frame: &[u8], linear: usize) -> Fate {
         self.seen.set(self.seen.get() + 1);
-        let head = &frame[..linear.min(frame.len())];
+        let head = Head(&frame[..linear.min(frame.len())]);
         let fate = if packet::is_plain_segment(&head) && !self.one_sided() {
             Fate::TcpData
         } else {
             let mut packet = Packet::default();
             let read = match packet::parse(&head, side, &mut packet) {
-                Err(Stop::Short) if head.len() < frame.len() => {
-                    self.event(Event::NonLinear);
+                Err(stop @ (Stop::Short | Stop::Deep)) => {
+                    if stop == Stop::Short && linear < frame.len() {
+                        self.event(Event::NonLinear);
+                    }
                     packet::parse(&frame, side, &mut packet)
                 }
                 read => read,

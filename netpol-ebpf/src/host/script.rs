@@ -6,6 +6,8 @@ use super::frame::{Frame, icmp_unreachable};
 use crate::key::Side;
 use crate::packet::{chunk, flag};
 
+/// An Ethernet header and a byte: the kernel hands nothing shorter to a classifier.
+const SHORTEST: usize = 15;
 /// How many bytes a step of a script takes.
 const STEP: usize = 8;
 const PORTS: [u16; 4] = [53, 80, 40_000, 40_001];
@@ -70,7 +72,7 @@ fn step([kind, ends, ports, flags, first, second, place, change]: [u8; STEP]) ->
     // One step in four is damaged: a byte is changed, or the end is missing.
     match kind >> 6 {
         3 if place & 1 == 0 => spoil(&mut frame, place, change),
-        3 => frame.truncate(14.max(usize::from(place))),
+        3 => frame.truncate(SHORTEST.max(usize::from(place))),
         _ => {}
     }
     Step { side, frame }

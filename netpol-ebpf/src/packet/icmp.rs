@@ -100,7 +100,7 @@ fn embedded<B: Bytes>(
 #[inline(always)]
 const fn plain(stop: Stop) -> Stop {
     match stop {
-        Stop::Short => Stop::Short,
         Stop::End(_) => Stop::End(Fate::Icmp),
+        short => short,
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn v4<B: Bytes>(
     match transport.protocol {
         TCP => transport::tcp(bytes, transport, side, packet),
         UDP => transport::udp(bytes, transport, side, packet),
+        _ if B::SHALLOW => Err(Stop::Deep),
         SCTP => transport::sctp(bytes, transport, side, packet),
         ICMP => icmp::v4(bytes, transport, side, packet),
         _ => Err(Stop::End(Fate::OtherProtocol)),
@@ -74,6 +75,7 @@ pub(super) fn v6<B: Bytes>(
     match transport.protocol {
         TCP => transport::tcp(bytes, transport, side, packet),
         UDP => transport::udp(bytes, transport, side, packet),
+        _ if B::SHALLOW => Err(Stop::Deep),
         SCTP => transport::sctp(bytes, transport, side, packet),
         ICMPV6 => icmp::v6(bytes, transport, side, packet),
         _ => Err(Stop::End(Fate::OtherProtocol)),
@@ -89,13 +91,16 @@ pub(super) fn header_v4<B: Bytes>(bytes: &B, at: u32) -> Result<V4, Stop> {
     if first >> 28 != 4 || length < 5 {
         return Err(Stop::End(Fate::Malformed));
     }
+    if B::SHALLOW && length != 5 {
+        return Err(Stop::Deep);
+    }
     if u32::from_be(fragment) & 0x1fff != 0 {
         return Err(Stop::End(Fate::Fragment));
     }
     Ok(V4 {
         transport: Transport {
             protocol: (u32::from_be(protocol) >> 16) as u8,
-            at: at + length * 4,
+            at: at + if B::SHALLOW { 20 } else { length * 4 },
             end: end(at, first & 0xffff),
         },
         source,
@@ -116,7 +121,11 @@ pub(super) fn header_v6<B: Bytes>(bytes: &B, at: u32) -> Result<V6, Stop> {
     }
     let length = u32::from_be(length);
     let payload = at + 40;
-    let (protocol, at) = extensions(bytes, (length >> 8) as u8, payload)?;
+    let (protocol, at) = if B::SHALLOW {
+        ((length >> 8) as u8, payload)
+    } else {
+        extensions(bytes, (length >> 8) as u8, payload)?
+    };
     Ok(V6 {
         transport: Transport {
             protocol,

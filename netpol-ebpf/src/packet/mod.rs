@@ -7,7 +7,7 @@ mod transport;
 
 use netpol_common::abi::Fate;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, Head};
 
 use crate::key::{Key, MAPPED, Side};
 
@@ -56,6 +56,8 @@ pub struct Packet {
 pub enum Stop {
     /// The source has no more bytes.
     Short,
+    /// The source is shallow, and the packet is not.
+    Deep,
     /// There is nothing about it that edges care about.
     End(Fate),
 }
@@ -95,8 +97,11 @@ pub fn parse<B: Bytes>(bytes: &B, side: Side, packet: &mut Packet) -> Result<Kin
     packet.group = first.to_ne_bytes()[0] & 1 != 0;
     let mut at = ETHERTYPE;
     let mut ethertype = bytes.half(at)?;
+    if B::SHALLOW && TAGS.contains(&ethertype) {
+        return Err(Stop::Deep);
+    }
     let mut tags = 0;
-    while TAGS.contains(&ethertype) {
+    while !B::SHALLOW && TAGS.contains(&ethertype) {
         if tags == MAX_TAGS {
             return Err(Stop::End(Fate::TooDeep));
         }
