@@ -1,5 +1,6 @@
 //! The program in the kernel and its logic on the host agree on every packet. Needs root, and Linux 5.11.
 #![cfg(feature = "ebpf")]
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod kernel_common;
 
