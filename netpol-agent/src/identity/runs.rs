@@ -32,7 +32,8 @@ pub(super) fn group(kind: &str, name: &str, generate_name: Option<&str>) -> Stri
     if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
         return prefix.to_owned();
     }
-    let run_kind = RUN_KINDS.iter().any(|end| kind.ends_with(end));
+    let bare_kind = kind.split_once('.').map_or(kind, |(kind, _)| kind);
+    let run_kind = RUN_KINDS.iter().any(|end| bare_kind.ends_with(end));
     let generated = |segment: &&str| is_generated(trimmed(segment), run_kind);
     let mut segments = name.split_inclusive(['-', '.']);
     if segments.clone().all(|segment| generated(&segment)) {

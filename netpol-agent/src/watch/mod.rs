@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt, join_all, pending};
+use futures::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 use k8s_openapi::Resource;
 use k8s_openapi::api::{
@@ -26,6 +26,9 @@ use tokio::sync::watch::Sender;
 use crate::identity::Index;
 use crate::identity::objects::ObjectKind;
 use feed::{Item, feed};
+
+/// How often the index is made to forget what is long gone.
+const PRUNING: Duration = Duration::from_secs(600);
 
 /// What of a cluster goes into the index.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,6 +48,8 @@ pub struct Options {
     pub page_size: u32,
     /// The shortest and the longest delay after failures.
     pub backoff: (Duration, Duration),
+    /// How long the index remembers what is gone.
+    pub retention: Duration,
 }
 
 /// What the watchers of all kinds share.
@@ -65,6 +70,7 @@ impl Options {
             scope,
             page_size: 500,
             backoff: (Duration::from_millis(800), Duration::from_secs(30)),
+            retention: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -88,8 +94,9 @@ pub async fn run<N: Fn() -> Timestamp + Send + Sync>(
         now,
         ready,
     };
-    join_all(kinds.into_iter().map(|kind| start(kind, &client, &shared))).await;
-    pending().await
+    let feeds = join_all(kinds.into_iter().map(|kind| start(kind, &client, &shared)));
+    let (_, never) = tokio::join!(feeds, shared.forget());
+    never
 }
 
 fn kinds(scope: &Scope) -> Vec<ObjectKind> {
@@ -161,7 +168,18 @@ fn watched<'a, K: Item, N: Fn() -> Timestamp + Send + Sync>(
     feed(kind, Api::<K>::all(client.clone()), config, shared).boxed()
 }
 
-impl<N> Shared<N> {
+impl<N: Fn() -> Timestamp> Shared<N> {
+    /// Forgets, now and then, what has been gone for longer than is to be remembered.
+    async fn forget(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(PRUNING.min(self.options.retention)).await;
+            if let Ok(before) = (self.now)().checked_sub(self.options.retention) {
+                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                index.prune(before);
+            }
+        }
+    }
+
     /// Notes that a kind has been listed whole.
     fn listed(&self, kind: &ObjectKind) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);

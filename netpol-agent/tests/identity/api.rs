@@ -26,6 +26,10 @@ struct Watched {
 
 impl Watched {
     fn start(server: &ApiServer, scope: Scope) -> Self {
+        Self::start_with(server, scope, Duration::from_secs(3600))
+    }
+
+    fn start_with(server: &ApiServer, scope: Scope, retention: Duration) -> Self {
         let index = Arc::new(RwLock::new(Index::default()));
         let (ready, receiver) = tokio::sync::watch::channel(false);
         let clock = Arc::new(AtomicI64::new(sightings::at("10:00:00").as_second()));
@@ -34,6 +38,7 @@ impl Watched {
         let options = Options {
             page_size: 3,
             backoff: (Duration::from_millis(1), Duration::from_millis(20)),
+            retention,
             ..Options::new(scope)
         };
         let task = tokio::spawn(watch::run(
@@ -194,6 +199,30 @@ async fn follows_changes_and_remembers_who_had_an_address() {
         ),
     ];
     sightings::assert_table(&watched.index.read().unwrap(), &table);
+}
+
+#[tokio::test]
+async fn forgets_what_has_long_been_gone() {
+    let server = seven_pods().await;
+    let mut watched = Watched::start_with(&server, Scope::Cluster, Duration::from_millis(50));
+    watched.listed().await;
+    server.delete("pods", "test", "p1");
+    let sighting = "10.1.0.1 -> 203.0.113.1:80 @ 09:00:00";
+    watched
+        .until("p1 is gone", |each| !each.has_pod("test/p1"))
+        .await;
+    assert_eq!(
+        watched.resolve(sighting),
+        "test/Pod/p1 -> 203.0.113.1:80/TCP"
+    );
+    watched.set_clock("10:00:01");
+    watched
+        .until("p1 is forgotten", |each| {
+            each.resolve(sighting).starts_with('?')
+        })
+        .await;
+    let other = watched.resolve("10.1.0.2 -> 203.0.113.1:80 @ 09:00:00");
+    assert_eq!(other, "test/Pod/p2 -> 203.0.113.1:80/TCP");
 }
 
 #[tokio::test]

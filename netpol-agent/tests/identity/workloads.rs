@@ -93,7 +93,7 @@ fn groups_runs_under_their_stable_names() {
             "batch.volcano.sh/v1alpha1",
             "Job",
             "train-1",
-            "Job.batch.volcano.sh/train-1",
+            "Job.batch.volcano.sh/train",
         ),
         (
             "apps/v1",
