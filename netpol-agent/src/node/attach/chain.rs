@@ -148,7 +148,7 @@ impl Chains {
             } => {
                 let filters = self.clsact.filters(spot.ifindex, spot.hook)?;
                 let place = clsact::front(spot.ifindex, spot.hook, &filters);
-                if place.preference > behind.preference {
+                if !clsact::is_better(place, behind, &filters) {
                     return Ok(Attachment::Clsact {
                         place: behind,
                         label,

@@ -1,7 +1,8 @@
 //! Direct-action filters on the clsact qdisc of an interface.
 //!
 //! A clsact qdisc is made where there is none, and never removed, not even by `netpol-agent detach`: between finding it
-//! empty and removing it another program could come to rely on it, and an empty one costs nothing. Filters outlive
+//! empty and removing it another program could come to rely on it, and an empty one costs nothing. The kernel drops
+//! packets towards the pod for the moment in which it adds a qdisc (`dev_deactivate` in `qdisc_graft`). Filters outlive
 //! their process; each bears a [`Label`], by which the next process finds it and swaps its program in place.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -203,6 +204,16 @@ pub(super) fn position(place: Place, filters: &[Filter]) -> Option<usize> {
     real.clone().position(|filter| filter.place == place)
 }
 
+/// Whether a filter at the free place `new` is passed before fewer others than that at `old`: at the same preference
+/// only if others came in front there.
+pub(super) fn is_better(new: Place, old: Place, filters: &[Filter]) -> bool {
+    let first = filters
+        .iter()
+        .find(|filter| filter.place.preference == old.preference && filter.place.handle != 0);
+    let led = first.is_some_and(|filter| filter.place != old);
+    new.preference < old.preference || new.preference == old.preference && led
+}
+
 /// `ffff:`, where the kernel puts ingress and clsact qdiscs.
 const QDISC: TcHandle = TcHandle {
     major: u16::MAX,
@@ -335,6 +346,17 @@ mod tests {
         ] {
             assert_eq!(front(7, Hook::Ingress, &filters), expected, "{filters:?}");
         }
+    }
+
+    #[test]
+    fn moving_is_better_only_if_it_passes_somebody() {
+        let ours = place(2, 7);
+        let alone = [filter(1, 1, false), filter(2, 0, true), filter(2, 7, true)];
+        assert!(!is_better(place(2, 8), ours, &alone));
+        assert!(!is_better(place(3, 8), ours, &alone));
+        assert!(is_better(place(1, 8), ours, &alone));
+        let led = [filter(2, 0, true), filter(2, 9, true), filter(2, 7, true)];
+        assert!(is_better(place(2, 8), ours, &led));
     }
 
     #[test]

@@ -50,18 +50,22 @@ impl Removed {
 ///
 /// The first [`AttachError`]; what was removed until then stays removed, and a second call goes on from there.
 pub fn detach(bpffs: &Path, instance: &Instance) -> Result<Removed, AttachError> {
-    let root = PinRoot::new(bpffs, instance);
     let mut removed = Removed::default();
     remove_filters(instance, &mut removed)?;
+    remove_pins(&PinRoot::new(bpffs, instance), &mut removed)?;
+    Ok(removed)
+}
+
+fn remove_pins(root: &PinRoot, removed: &mut Removed) -> Result<(), AttachError> {
     for version in root.versions()? {
-        remove_links(&root.links(version), &mut removed)?;
+        remove_links(&root.links(version), removed)?;
         let maps = root.remove_version(version)?;
         removed
             .maps
             .extend(maps.iter().map(|map| format!("v{version}/{map}")));
     }
     root.remove_if_empty();
-    Ok(removed)
+    Ok(())
 }
 
 fn remove_filters(instance: &Instance, removed: &mut Removed) -> Result<(), AttachError> {
