@@ -35,7 +35,7 @@ struct Log {
         long,
         env = "NETPOL_LOG",
         global = true,
-        default_value = "info",
+        default_value = "info,rusqlite_migration=warn",
         value_name = "FILTER"
     )]
     log: EnvFilter,

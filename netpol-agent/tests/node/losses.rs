@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netpol_common::words::View;
+use netpol_common::words::{Outcome, View};
 use nix::sys::signal::Signal;
 
 use crate::lab::{Lab, NODE, Server, connect, one_shots};
@@ -14,12 +14,13 @@ fn lab() -> Lab {
     lab
 }
 
-/// How many edges a pod's own interface learned.
+/// How many established edges the interfaces of one end saw.
 fn learned(lab: &Lab, view: View) -> usize {
-    lab.flows()
+    let flows = lab.flows();
+    let established = flows
         .keys()
-        .filter(|(_, _, _, of, _)| *of == view)
-        .count()
+        .filter(|(_, _, _, of, outcome)| (*of, *outcome) == (view, Outcome::Established));
+    established.count()
 }
 
 /// What was lost, by pod.

@@ -184,12 +184,18 @@ impl Observer {
             return;
         };
         self.read_losses_of(handle, ifindex);
+        let mut pod = None;
+        let now = kernel_now();
         if let Some(interface) = self.books.interfaces.get_mut(handle) {
-            interface.dead_since.get_or_insert(kernel_now());
+            interface.dead_since.get_or_insert(now);
+            pod = interface.bound.as_ref().map(|bound| bound.pod.clone());
             debug!(
                 interface = interface.name,
                 ifindex, handle, "no longer observed"
             );
+        }
+        if let Some(pod) = pod {
+            self.remember_former(pod, now);
         }
         self.keep_interface(handle);
         if let Err(error) = self.kernel.forget(ifindex) {

@@ -34,6 +34,7 @@ use super::shared::SharedIndex;
 use super::spec::{NodeSpec, NodeSpecError};
 use crate::identity::objects::Pod;
 use crate::kernel::{Kernel, KernelError, KernelOptions, Sights};
+use crate::observe::PodIdentity;
 
 pub use start::{Running, spawn};
 
@@ -119,6 +120,8 @@ struct Observer {
     links: BTreeMap<u32, Link>,
     /// Interfaces that were never bound and are no longer observed, by ifindex.
     set_aside: BTreeSet<u32>,
+    /// Pods whose interface died, and when, in nanoseconds of `CLOCK_MONOTONIC`.
+    former: BTreeMap<PodIdentity, u64>,
     /// The pods of this node, as of the last look at the index.
     pods: Vec<Pod>,
     /// When unbound interfaces are looked at again, and how long after that.

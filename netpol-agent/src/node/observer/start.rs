@@ -135,6 +135,7 @@ impl Observer {
             index,
             links: BTreeMap::new(),
             set_aside: BTreeSet::new(),
+            former: BTreeMap::new(),
             pods: Vec::new(),
             bind_at: None,
             bind_pause: Duration::ZERO,
@@ -180,11 +181,10 @@ impl Observer {
         let dead = dead.filter(|known| !known.is_dead() && !alive.contains_key(&known.handle));
         let dead: Vec<u32> = dead.map(|known| known.handle).collect();
         dead.into_iter().for_each(|handle| self.died(handle));
-        info!(
-            node = self.name(),
-            interfaces = alive.len(),
-            "taken over from an earlier process"
-        );
+        if !adopted.is_empty() {
+            let (node, interfaces) = (self.name(), alive.len());
+            info!(node, interfaces, "taken over from an earlier process");
+        }
         Ok(())
     }
 
