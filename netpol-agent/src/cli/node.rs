@@ -13,6 +13,7 @@ use super::detach::{DEFAULT_BPFFS, DEFAULT_INSTANCE};
 use crate::kernel::KernelOptions;
 use crate::node::attach::{AttachChoice, Instance};
 use crate::node::bind::BindOptions;
+use crate::node::source::Source;
 use crate::node::spec::NodeSpec;
 use crate::node::standalone::{self, StandaloneOptions};
 
@@ -33,6 +34,17 @@ pub struct Node {
         value_delimiter = ','
     )]
     inventory: Vec<PathBuf>,
+    /// Read objects from the cluster that this file names, instead of an inventory
+    #[arg(
+        long,
+        env = "NETPOL_KUBECONFIG",
+        value_name = "FILE",
+        conflicts_with = "inventory"
+    )]
+    kubeconfig: Option<PathBuf>,
+    /// Read objects from the cluster that the agent runs in, instead of an inventory
+    #[arg(long, env = "NETPOL_IN_CLUSTER", conflicts_with_all = ["inventory", "kubeconfig"])]
+    in_cluster: bool,
     /// Where the graph, the flow records and the observers' journals are kept
     #[arg(
         long,
@@ -118,11 +130,7 @@ impl Node {
                 "sending to an aggregator is not there yet: add --standalone, which keeps the graph in this process"
             );
         }
-        if self.inventory.is_empty() {
-            bail!(
-                "no inventory: name the file or directory of Kubernetes objects with --inventory"
-            );
-        }
+        let source = self.source()?;
         let nodes = if self.node.is_empty() {
             vec![host_name()?.parse()?]
         } else {
@@ -131,7 +139,7 @@ impl Node {
         distinct(&nodes)?;
         let defaults = BindOptions::default();
         Ok(StandaloneOptions {
-            inventory: self.inventory,
+            source,
             state_dir: self.state_dir,
             nodes,
             attach: self.attach,
@@ -152,6 +160,24 @@ impl Node {
                     .unwrap_or(defaults.cni_cache),
             },
         })
+    }
+}
+
+impl Node {
+    fn source(&self) -> anyhow::Result<Source> {
+        if let Some(file) = &self.kubeconfig {
+            return Ok(Source::Kubeconfig(file.clone()));
+        }
+        if self.in_cluster {
+            return Ok(Source::InCluster);
+        }
+        if self.inventory.is_empty() {
+            bail!(
+                "no inventory: name the file or directory of Kubernetes objects with --inventory, or a cluster with \
+                 --kubeconfig or --in-cluster"
+            );
+        }
+        Ok(Source::Inventory(self.inventory.clone()))
     }
 }
 

@@ -24,6 +24,7 @@ pub mod seed;
 pub mod seeds;
 pub mod shared;
 pub mod sided;
+pub mod source;
 pub mod spec;
 pub mod standalone;
 pub mod trouble;

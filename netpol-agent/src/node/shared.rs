@@ -40,6 +40,12 @@ impl SharedIndex {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The index itself, for a writer that tells nobody; see [`SharedIndex::change`].
+    #[must_use]
+    pub fn inner(&self) -> Arc<RwLock<Index>> {
+        Arc::clone(&self.index)
+    }
+
     /// How often it was changed.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -18,25 +18,24 @@ use tracing::{error, info, warn};
 use super::attach::{AttachChoice, AttachError, Instance, PinRoot, Plan, decide};
 use super::bind::BindOptions;
 use super::deliver::{Delivery, ToThread};
-use super::follow::Follower;
 use super::grapher::Grapher;
 use super::observer::{ObserverError, ObserverOptions, Running, spawn};
 use super::probe::{ProbeResults, probe};
 use super::shared::SharedIndex;
+use super::source::{Feed, Source, SourceError};
 use super::spec::NodeSpec;
 use crate::identity::Index;
-use crate::inventory::InventoryError;
 use crate::kernel::KernelOptions;
 use crate::store::{Store, StoreError};
 
-/// How often the inventory is looked at.
+/// How often the source of the index is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is observed, how, and where the results go.
 #[derive(Clone, Debug)]
 pub struct StandaloneOptions {
-    /// The inventory's files and directories.
-    pub inventory: Vec<PathBuf>,
+    /// What feeds the index.
+    pub source: Source,
     /// The directory of `graph.db` and `flows.jsonl`.
     pub state_dir: PathBuf,
     /// The nodes.
@@ -60,9 +59,9 @@ pub struct StandaloneOptions {
 /// Why the agent cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum StandaloneError {
-    /// The inventory.
+    /// The inventory, or the API server.
     #[error(transparent)]
-    Inventory(#[from] InventoryError),
+    Source(#[from] SourceError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,7 +118,10 @@ pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
 async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let mut signals = Signals::new()?;
     let index = SharedIndex::new(Index::default());
-    let mut follower = Follower::start(options.inventory.clone(), &index)?;
+    let mut feed = tokio::select! {
+        feed = Feed::start(&options.source, &index) => feed?,
+        _ = signals.next() => return Ok(()),
+    };
     let probed = probe(Some(&options.bpffs));
     let plan = decide(&probed, options.attach)?;
     announce(&probed, &plan);
@@ -135,7 +137,7 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
         .await;
     if let Ok(true) = started {
         info!(nodes = options.nodes.len(), "ready");
-        wait(&mut signals, &mut follower, &index, &observers).await;
+        wait(&mut signals, &mut feed, &index, &observers).await;
     }
     stop.cancel();
     let ended = observers.join();
@@ -144,18 +146,13 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     started.and(ended)
 }
 
-/// Waits for a signal, or for an observer to end by itself, and follows the inventory meanwhile.
-async fn wait(
-    signals: &mut Signals,
-    follower: &mut Follower,
-    index: &SharedIndex,
-    observers: &Observers,
-) {
+/// Waits for a signal, or for an observer to end by itself, and keeps the index up to date meanwhile.
+async fn wait(signals: &mut Signals, feed: &mut Feed, index: &SharedIndex, observers: &Observers) {
     let mut look = interval(LOOK);
     loop {
         tokio::select! {
             name = signals.next() => return info!(signal = name, "stopping"),
-            _ = look.tick() => follower.look(index, Timestamp::now()),
+            _ = look.tick() => feed.look(index, Timestamp::now()),
         }
         if observers.any_ended() {
             return error!("an observer has ended; stopping");

@@ -30,6 +30,17 @@ fn is_refused(assert: assert_cmd::assert::Assert, text: &str) {
 fn without_standalone_it_is_said_what_to_do() {
     is_refused(agent(&["node"]), "--standalone");
     is_refused(agent(&["node", "--standalone"]), "--inventory");
+    is_refused(
+        agent(&["node", "--standalone", "--in-cluster"]),
+        "--kubeconfig",
+    );
+    let missing = [
+        "node",
+        "--standalone",
+        "--kubeconfig",
+        "/nonexistent/config",
+    ];
+    is_refused(agent(&missing), "/nonexistent/config");
 }
 
 #[test]
