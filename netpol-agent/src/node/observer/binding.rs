@@ -63,6 +63,7 @@ impl Observer {
         }
         self.bind_dead();
         self.plan_next();
+        self.is_news = true;
     }
 
     /// Tries again what has waited for its first packet.

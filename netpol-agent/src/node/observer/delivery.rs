@@ -37,7 +37,7 @@ impl<'a> UnderWay<'a> {
 
     /// Begins to deliver what is due, unless a batch is under way.
     pub(super) fn begin(&mut self, observer: &mut Observer, deliver: &'a impl Deliver) {
-        if self.attempt.is_none() {
+        if self.attempt.is_none() && std::mem::take(&mut observer.is_news) {
             self.start(observer, deliver, Urgency::Due);
         }
     }
@@ -53,6 +53,7 @@ impl<'a> UnderWay<'a> {
     /// Takes in the outcome.
     pub(super) fn end(&mut self, observer: &mut Observer, outcome: Result<(), Undelivered>) {
         self.attempt = None;
+        observer.is_news = true;
         match outcome {
             Ok(()) => {
                 self.failures = 0;

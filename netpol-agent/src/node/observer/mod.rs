@@ -129,11 +129,13 @@ struct Observer {
     bind_pause: Duration,
     /// How often the ring had been full at the last look.
     ring_full: u64,
+    /// Whether the books may hold something that was not delivered: looking for it takes a pass over all edges.
+    is_news: bool,
 }
 
 /// When the loop has to do something by itself.
 struct Timers {
-    walk: Interval,
+    walk_at: Instant,
     glance: Interval,
     presence: Interval,
     verify: Interval,
@@ -148,7 +150,7 @@ impl Timers {
             timer
         };
         Self {
-            walk: every(walk),
+            walk_at: Instant::now() + walk,
             glance: every(GLANCE),
             presence: every(PRESENCE),
             verify: every(VERIFY),
@@ -192,14 +194,17 @@ impl Observer {
                 result = ring.read(&mut sights) => {
                     result?;
                     sights.clear();
-                    hasten(&mut timers.walk);
+                    timers.walk_at = timers.walk_at.min(Instant::now() + HINTED);
                 }
                 Ok(()) = changes.changed() => {
                     changes.mark_unchanged();
                     self.bind_soon(DEBOUNCE);
                 }
                 () = sleep_until(bind_at) => self.bind(),
-                _ = timers.walk.tick() => self.round(),
+                () = tokio::time::sleep_until(timers.walk_at) => {
+                    self.round();
+                    timers.walk_at = Instant::now() + self.options.walk_interval;
+                }
                 _ = timers.glance.tick() => if self.ring_was_full() { self.round() },
                 _ = timers.presence.tick() => self.note_open_connections(),
                 _ = timers.verify.tick() => self.verify(),
@@ -256,13 +261,6 @@ impl Observer {
                 warn!(node = self.name(), ifindex, "{error}");
             }
         }
-    }
-}
-
-/// Walks soon, unless a walk is due even sooner.
-fn hasten(walk: &mut Interval) {
-    if walk.period() > HINTED {
-        walk.reset_at(Instant::now() + HINTED);
     }
 }
 

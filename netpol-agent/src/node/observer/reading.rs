@@ -23,6 +23,7 @@ impl Observer {
         }
         self.finish_dead();
         self.bind_parked();
+        self.is_news = true;
     }
 
     pub(super) fn sample_clock(&mut self) {

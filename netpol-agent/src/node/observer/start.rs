@@ -128,6 +128,7 @@ impl Observer {
             binder: Binder::new(options.bind.clone()),
             books: books(kept),
             ring_full: 0,
+            is_news: true,
             kernel,
             attacher,
             journal,

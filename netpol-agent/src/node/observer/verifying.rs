@@ -26,6 +26,7 @@ impl Observer {
         }
         self.read_addresses();
         self.set_aside();
+        self.is_news = true;
     }
 
     /// Reads the addresses of the node's own interfaces.
