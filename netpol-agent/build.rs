@@ -39,7 +39,11 @@ mod program {
                 name: "netpol-ebpf",
                 root_dir: source,
                 no_default_features: false,
-                features: &["program"],
+                features: if cfg!(feature = "bench") {
+                    &["program", "bench"]
+                } else {
+                    &["program"]
+                },
             }],
             match choice {
                 Choice::Nightly => Toolchain::Nightly,
