@@ -1,5 +1,7 @@
 //! One packet from its beginning to its fate.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::programs::TcContext;
 use netpol_common::abi::{Event, Fate};
 use netpol_ebpf::packet::{self, Kind, Packet, Stop};
@@ -21,17 +23,34 @@ pub(crate) fn observe(context: &TcContext, side: Side) {
 
 #[inline(always)]
 fn look(context: &TcContext, linear: Linear, side: Side) -> Fate {
-    let mut packet = Packet::default();
-    let read = match packet::parse(&linear, side, &mut packet) {
+    let mut memory = MaybeUninit::uninit();
+    let packet = blank(&mut memory);
+    let read = match packet::parse(&linear, side, packet) {
         Err(stop @ (Stop::Short | Stop::Deep)) => {
             if stop == Stop::Short && linear.is_part_of(context) {
                 counters::event(Event::NonLinear);
             }
-            parse_whole(context, side, &mut packet)
+            parse_whole(context, side, packet)
         }
         read => read,
     };
-    decide(&Maps, side, ifindex(context), read, &mut packet)
+    decide(&Maps, side, ifindex(context), read, packet)
+}
+
+/// An empty packet, word by word: for the bpf target the compiler would call a loop over bytes.
+#[inline(always)]
+fn blank(memory: &mut MaybeUninit<Packet>) -> &mut Packet {
+    const WORDS: usize = size_of::<Packet>() / size_of::<u64>();
+    const { assert!(size_of::<Packet>().is_multiple_of(8) && align_of::<Packet>() == 8) };
+    let words = memory.as_mut_ptr().cast::<[u64; WORDS]>();
+    // SAFETY: the words are all of the packet's memory, and aligned.
+    let words = unsafe { &mut *words.cast::<[MaybeUninit<u64>; WORDS]>() };
+    for word in words {
+        // SAFETY: the pointer is that of a reference.
+        unsafe { word.as_mut_ptr().write_volatile(0) };
+    }
+    // SAFETY: all zeros are an empty packet: numbers, and a flag that is off.
+    unsafe { memory.assume_init_mut() }
 }
 
 #[inline(never)]
