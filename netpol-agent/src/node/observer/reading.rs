@@ -153,11 +153,11 @@ impl Observer {
         if let Some(interface) = removed.filter(|interface| interface.dropped.parked > 0) {
             let Dropped { parked, .. } = interface.dropped;
             if interface.bound.is_none() {
-                warn!(
+                info!(
                     node = self.name(),
                     interface = interface.name,
-                    parked,
-                    "edges of an interface that no pod was found for are lost"
+                    edges = parked,
+                    "dropped the edges of an interface behind which no pod was found"
                 );
             }
         }

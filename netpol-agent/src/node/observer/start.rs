@@ -148,6 +148,7 @@ impl Observer {
         if let LinkEvent::Resync(links) = watcher.next().await? {
             observer.first_scan(links);
         }
+        observer.retire_other_versions()?;
         let timers = Timers::new(observer.options.walk_interval);
         Ok((
             observer,
@@ -185,6 +186,24 @@ impl Observer {
         if !adopted.is_empty() {
             let (node, interfaces) = (self.name(), alive.len());
             info!(node, interfaces, "taken over from an earlier process");
+        }
+        Ok(())
+    }
+
+    /// Detaches what another version of this agent left, now that ours is attached. No layout but the present one has
+    /// ever been released, so that there is none that could be read a last time.
+    fn retire_other_versions(&mut self) -> Result<(), ObserverError> {
+        for version in self.attacher.other_versions()? {
+            let interfaces = self.attacher.retire(version)?.len();
+            if let Some(pins) = &self.options.pins {
+                pins.remove_version(version)?;
+            }
+            warn!(
+                node = self.name(),
+                version,
+                interfaces,
+                "detached a program of another layout; what it had not delivered is lost"
+            );
         }
         Ok(())
     }
