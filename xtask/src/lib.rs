@@ -1,9 +1,12 @@
 //! Set-up, build, lab, demo, test and bench of netpol, as a library for the end-to-end tests.
 
+pub mod agent;
 pub mod bench;
 pub mod build;
 pub mod check;
 pub mod command;
+pub mod compare;
+pub mod demo;
 pub mod lab;
 pub mod say;
 pub mod setup;

@@ -9,7 +9,7 @@ use xtask::build::Profile;
 use xtask::lab::cni::Plugin;
 use xtask::lab::peer::Peer;
 use xtask::lab::{self, keeper};
-use xtask::{bench, build, check, say, setup};
+use xtask::{bench, build, check, demo, say, setup};
 
 /// Set-up, build, lab, demo, test and bench of netpol.
 #[derive(Debug, Parser)]
@@ -28,6 +28,12 @@ enum Task {
         /// Only kubectl-netpol, which needs no kernel crate.
         #[arg(long)]
         cli_only: bool,
+    },
+    /// Learn from real traffic in the lab, and print the flow graph and the policies.
+    Demo {
+        /// The CNI plugin: ptp or bridge.
+        #[arg(long, default_value = "ptp")]
+        cni: Plugin,
     },
     /// A cluster of network namespaces to try things in.
     #[command(subcommand)]
@@ -114,6 +120,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup => setup::run(),
         Task::Build { cli_only: true } => build::cli_only(),
         Task::Build { cli_only: false } => build::programs(Profile::Release).map(drop),
+        Task::Demo { cni } => demo::run(cni, &own_path()?),
         Task::Lab(task) => run_lab(task),
         Task::Test => check::test(),
         Task::Bench { group } => bench::run(group.as_deref()),

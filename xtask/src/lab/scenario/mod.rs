@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 pub use self::stage::Stage;
-use self::truth::{Expected, Truth};
+use self::truth::{Expected, Nobody, Truth};
 
 /// When a step happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +38,7 @@ pub struct Step {
     pub phase: Phase,
     act: fn(&mut Stage) -> Result<()>,
     truth: &'static [Expected],
+    unresolved: &'static [Nobody],
 }
 
 /// After how long an attempt counts as unanswered, and some more for the agent to notice.
@@ -81,6 +82,9 @@ pub fn truth() -> Truth {
         for expected in step.truth {
             truth.add(step.name, expected);
         }
+        for nobody in step.unresolved {
+            truth.add_nobody(step.name, nobody);
+        }
     }
     truth
 }
@@ -109,6 +113,7 @@ const fn step(
         phase: Phase::During,
         act,
         truth,
+        unresolved: &[],
     }
 }
 

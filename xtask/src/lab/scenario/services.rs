@@ -5,7 +5,7 @@ use netpol_common::words::Protocol;
 
 use super::cast::{API_V1, API_V2, CACHE_A, CACHE_B, COREDNS, DB, FRONTEND, PROM, WEB, WORKER};
 use super::stage::{At, Stage};
-use super::truth::{Expected, Seen, Who, inward, outward, tcp, udp};
+use super::truth::{Expected, Nobody, Seen, Who, inward, outward, tcp, udp};
 use super::{Step, step};
 use crate::lab::topology::{EXTERNAL_CLIENT, Family, Node};
 
@@ -31,7 +31,13 @@ pub(super) const STEPS: &[Step] = &[
         ],
     ),
     // Nobody is behind it, so there is no edge: the attempt is refused and stays unresolved.
-    step("a service without endpoints", no_endpoints, &[]),
+    Step {
+        unresolved: &[Nobody {
+            service: ("shop", "ghost"),
+            port: 80,
+        }],
+        ..step("a service without endpoints", no_endpoints, &[])
+    },
     step(
         "a headless service",
         headless,
@@ -41,7 +47,10 @@ pub(super) const STEPS: &[Step] = &[
         "a NodePort through the other node",
         node_port,
         &[
-            inward(Who::Node(Node::Two), WEB, 8080, 3),
+            Expected {
+                real_client_unseen: true,
+                ..inward(Who::Node(Node::Two), WEB, 8080, 3)
+            },
             Expected {
                 server_view: Seen::Not,
                 ..tcp(PROM, WEB, 8080, 1)
@@ -52,13 +61,12 @@ pub(super) const STEPS: &[Step] = &[
         "a pod that reaches itself through its service",
         hairpin,
         &[
-            Expected {
-                server_view: Seen::Not,
-                ..tcp(WEB, WEB, 8080, 2)
-            },
+            // Its one interface sees it leave; that stands for both views.
+            tcp(WEB, WEB, 8080, 2),
             // The node masquerades the packets that it sends back.
             Expected {
                 own_node: true,
+                real_client_unseen: true,
                 ..inward(Who::Node(Node::One), WEB, 8080, 2)
             },
         ],

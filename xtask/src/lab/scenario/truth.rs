@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use netpol_agent::identity::{EdgeId, Peer};
+use netpol_agent::identity::{EdgeId, Peer, Unresolved};
+use netpol_common::names::ObjectName;
 use netpol_common::words::{Outcome, Protocol};
 
 use crate::lab::cluster::workload::Workload;
@@ -53,6 +54,17 @@ pub struct Expected {
     pub server_view: Seen,
     /// The client is the server's own node.
     pub own_node: bool,
+    /// The client may be a node that stands for somebody unseen.
+    pub real_client_unseen: bool,
+}
+
+/// Attempts to reach a service that nobody is behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody {
+    /// Its namespace and name.
+    pub service: (&'static str, &'static str),
+    /// Its port.
+    pub port: u16,
 }
 
 /// Counts of one view by outcome; none where the number is not certain.
@@ -67,6 +79,8 @@ pub struct EdgeTruth {
     pub server_view: ViewTruth,
     /// The client is the server's own node.
     pub own_node: bool,
+    /// The client may be a node that stands for somebody unseen.
+    pub real_client_unseen: bool,
     /// The steps that made it.
     pub steps: BTreeSet<&'static str>,
 }
@@ -76,6 +90,8 @@ pub struct EdgeTruth {
 pub struct Truth {
     /// Every edge.
     pub edges: BTreeMap<EdgeId, EdgeTruth>,
+    /// What stays unresolved, and the steps that made it.
+    pub unresolved: BTreeMap<Unresolved, BTreeSet<&'static str>>,
 }
 
 /// An established TCP edge between pods, `times` over.
@@ -94,6 +110,7 @@ pub(super) const fn tcp(
         client_view: Seen::Times(times),
         server_view: Seen::Times(times),
         own_node: false,
+        real_client_unseen: false,
     }
 }
 
@@ -167,6 +184,7 @@ impl Truth {
             let edge = self.edges.entry(id).or_default();
             edge.steps.insert(step);
             edge.own_node |= expected.own_node;
+            edge.real_client_unseen |= expected.real_client_unseen;
             count(
                 &mut edge.client_view,
                 expected.outcome,
@@ -178,6 +196,16 @@ impl Truth {
                 expected.server_view,
             );
         }
+    }
+}
+
+impl Truth {
+    /// Adds attempts that a step makes to reach nobody.
+    pub fn add_nobody(&mut self, step: &'static str, nobody: &Nobody) {
+        let (namespace, name) = nobody.service;
+        let service = ObjectName::new(namespace, name);
+        let reason = Unresolved::NoEndpoints(service, nobody.port);
+        self.unresolved.entry(reason).or_default().insert(step);
     }
 }
 
