@@ -13,10 +13,11 @@ use tempfile::NamedTempFile;
 use tracing::debug;
 
 use super::deliver::Delivery;
+use super::lasting::lasting;
 use super::shared::SharedIndex;
 use super::trouble::{Trouble, chain};
 use crate::flows;
-use crate::graph::Resolve;
+use crate::identity::Index;
 use crate::ledger::{self, Ledger};
 use crate::observe::Batch;
 use crate::store::{Store, StoreError};
@@ -99,7 +100,7 @@ impl Grapher {
             self.unsettled = Instant::now() + SETTLE;
         }
         let (node, at) = (&batch.observer, batch.time);
-        let learn = |index: &mut crate::identity::Index| {
+        let learn = |index: &mut Index| {
             index.learn_node_addresses(node, &batch.node_addresses, at);
         };
         self.index.change_quietly(learn);
@@ -144,13 +145,13 @@ impl Grapher {
     }
 }
 
-fn write_records(to: &mut impl Write, ledger: &Ledger, index: &dyn Resolve) -> io::Result<()> {
+fn write_records(to: &mut impl Write, ledger: &Ledger, index: &Index) -> io::Result<()> {
     let now = ledger.time().unwrap_or(Timestamp::UNIX_EPOCH);
     let mut outcome = Ok(());
     let mut lines = 0_u64;
     ledger::records(ledger, now, index, &mut |record: FlowRecord| {
         if outcome.is_ok() {
-            outcome = flows::write(&mut *to, [record]);
+            outcome = flows::write(&mut *to, [lasting(record, index)]);
             lines += 1;
         }
     });

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod grapher;
 pub mod interfaces;
 pub mod journal;
+mod lasting;
 pub mod links;
 pub mod netlink;
 pub mod netns;

@@ -47,8 +47,8 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         phase: Phase::Before,
         ..step(
-            "a UDP conversation older than the agent, in which the server goes on speaking",
-            pushed,
+            "a UDP conversation older than the agent",
+            conversation,
             &[Expected {
                 client_view: Seen::Some,
                 server_view: Seen::Some,
@@ -133,7 +133,7 @@ fn busy(stage: &mut Stage) -> Result<()> {
     )
 }
 
-fn pushed(stage: &mut Stage) -> Result<()> {
+fn conversation(stage: &mut Stage) -> Result<()> {
     let voice = stage.address("voice", Family::V4)?;
     stage.keep(
         At::Pod("worker"),
