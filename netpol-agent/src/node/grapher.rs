@@ -138,7 +138,7 @@ impl Grapher {
 
     fn write(&mut self) -> bool {
         let index = self.index.read();
-        let written = replace(&self.flows, |to| write_records(to, &self.ledger, &*index));
+        let written = replace(&self.flows, |to| write_records(to, &self.ledger, &index));
         drop(index);
         let described = written.map_err(|error| format!("{}: {error}", self.flows.display()));
         self.writing.note(described).is_some()
