@@ -122,6 +122,7 @@ fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
             max_nodes: EVENTS,
             max_total_scalar_bytes: usize::MAX,
             max_documents: usize::MAX,
+            enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: REPLAYED,
@@ -130,6 +131,7 @@ fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
+        emit_comments: false,
     };
     let values = serde_saphyr::from_multiple_with_options::<Option<Value>>(&source.text, options);
     let values = values.map_err(|error| InventoryError::Syntax {

@@ -207,3 +207,30 @@ fn keeps_policies_as_they_are() {
             .is_some()
     );
 }
+
+#[test]
+fn comments_may_be_as_many_as_they_like() {
+    let comments = "    # why\n".repeat(5000);
+    let text = format!(
+        "{comments}apiVersion: v1\nkind: Namespace\nmetadata:\n{comments}  name: shop\n  labels:\n{comments}    team: a\n"
+    );
+    let inventory = inventory::parse("i.yaml", &text).unwrap();
+    assert_eq!(keys(&inventory), ["Namespace shop"]);
+}
+
+#[test]
+fn an_anchor_may_be_used_in_every_object() {
+    let mut text = "apiVersion: v1\nkind: List\nitems:\n".to_owned();
+    text.push_str(
+        "- {apiVersion: v1, kind: Namespace, metadata: {name: n0, labels: &labels {team: a}}}\n",
+    );
+    for number in 1..300 {
+        text.push_str(&format!(
+            "- {{apiVersion: v1, kind: Namespace, metadata: {{name: n{number}, labels: *labels}}}}\n"
+        ));
+    }
+    assert_eq!(
+        inventory::parse("i.yaml", &text).unwrap().objects.len(),
+        300
+    );
+}
