@@ -44,6 +44,7 @@ enum Format {
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let loaded = self.inputs.load()?;
+        loaded.tell_gaps();
         let text = match self.output {
             Format::Table => table(&loaded),
             Format::Json => lines(&loaded)?,

@@ -10,7 +10,7 @@ use super::inputs::Inputs;
 use super::out_dir;
 use super::output::{note, print};
 use crate::policy::emit::kubernetes;
-use crate::policy::{Cluster, Dns, Finding, OneWay, Options, Policy, synthesise};
+use crate::policy::{Cluster, Dns, OneWay, Options, Policy, synthesise};
 
 /// Write NetworkPolicies that allow exactly the traffic that was seen
 #[derive(Args, Debug)]
@@ -80,7 +80,6 @@ impl Arguments {
         proposal
             .findings
             .iter()
-            .filter(|finding| !is_told(finding))
             .for_each(|finding| note("finding", finding));
         match (&self.out_dir, self.output) {
             (Some(dir), _) => out_dir::write(dir, &self.files(&proposal.policies))?,
@@ -100,12 +99,4 @@ impl Arguments {
         };
         policies.iter().map(file).collect()
     }
-}
-
-/// What reading the inputs has already told.
-fn is_told(finding: &Finding) -> bool {
-    matches!(
-        finding,
-        Finding::Unresolved { .. } | Finding::UnknownOutcome { .. }
-    )
 }

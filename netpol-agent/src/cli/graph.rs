@@ -51,7 +51,9 @@ enum Format {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let graph = self.inputs.load()?.graph;
+        let loaded = self.inputs.load()?;
+        loaded.tell_gaps();
+        let graph = loaded.graph;
         let text = match self.output {
             Format::Text => render::text(&graph, self.colour.wanted(&io::stdout())),
             Format::Mermaid => render::mermaid(&graph),

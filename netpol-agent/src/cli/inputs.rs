@@ -52,9 +52,17 @@ pub struct Loaded {
     pub graph: FlowGraph,
 }
 
+impl Loaded {
+    /// Prints to stderr what the graph leaves open: flows that cannot be resolved, and outcomes that nobody saw.
+    pub fn tell_gaps(&self) {
+        tell_unresolved(&self.graph.unresolved);
+        tell_unknown(&self.graph);
+    }
+}
+
 impl Inputs {
-    /// Reads everything, and prints to stderr what a person should know: warnings about the inventory, skipped
-    /// lines, flows that cannot be resolved, outcomes that nobody saw.
+    /// Reads everything, and prints to stderr what a person should know of the inputs: warnings about the inventory,
+    /// and skipped lines.
     ///
     /// # Errors
     ///
@@ -65,8 +73,6 @@ impl Inputs {
         inventory.warnings.iter().for_each(warn);
         let mut index = inventory.index();
         let graph = self.graph(&mut index)?;
-        tell_unresolved(&graph.unresolved);
-        tell_unknown(&graph);
         Ok(Loaded { index, graph })
     }
 

@@ -7,6 +7,7 @@ use netpol_common::record::FlowRecord;
 use netpol_common::words::{Outcome, Protocol, View};
 
 use super::narrow::narrow;
+use super::watch::Watches;
 use super::{Evidence, FlowGraph, Resolve};
 use crate::identity::{EdgeId, Mark, Peer, Resolution, Sighting};
 
@@ -18,6 +19,8 @@ pub struct Builder {
     pub(super) candidates: BTreeMap<ServiceUse, BTreeMap<EdgeId, Evidence>>,
     /// Nodes whose agents saw something.
     pub(super) observers: BTreeSet<String>,
+    /// Which ends were watched when.
+    watches: Watches,
 }
 
 /// A client's use of a service.
@@ -43,10 +46,14 @@ impl Builder {
             return;
         }
         match resolve.resolve(&sighting(record)) {
-            Resolution::Unresolved(reason) => self.graph.unresolved.add(record, outcome, reason),
+            Resolution::Unresolved(reason) => {
+                self.watches.note_unresolved(record, outcome);
+                self.graph.unresolved.add(record, outcome, reason);
+            }
             Resolution::Edges(edges) => {
                 let one_of_several = edges.len() > 1 || record.by_service.is_some();
                 for (id, mark) in edges {
+                    self.watches.note(&id, &mark, record, outcome);
                     let evidence = self.evidence(id, &mark, record, one_of_several);
                     evidence.add(outcome, record);
                 }
@@ -68,6 +75,7 @@ impl Builder {
         for (id, evidence) in &mut self.graph.edges {
             share_view_of_self(id, evidence);
         }
+        self.watches.judge(&mut self.graph);
         self.graph
     }
 
@@ -98,6 +106,7 @@ impl Builder {
         });
         evidence.own_node &= mark.own_node;
         evidence.real_client_unseen |= mark.real_client_unseen;
+        evidence.by_node_port |= mark.by_node_port;
         evidence
     }
 }

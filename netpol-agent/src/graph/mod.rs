@@ -12,6 +12,7 @@ mod rows;
 mod tests;
 mod unresolved;
 mod view;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +56,13 @@ pub struct Evidence {
     pub own_node: bool,
     /// The client is a node that stands for a client unseen.
     pub real_client_unseen: bool,
+    /// The client addressed a port of a node, behind which the server stands.
+    pub by_node_port: bool,
+    /// The client's own interface was watched whenever the server's saw the edge answered or repeated, so that what
+    /// it did not see did not leave it.
+    pub client_watched: bool,
+    /// The server's own interface was watched likewise.
+    pub server_watched: bool,
 }
 
 /// The flow graph.

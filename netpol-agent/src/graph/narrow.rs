@@ -132,6 +132,7 @@ impl Kept {
         known.by_service.extend(evidence.by_service);
         known.own_node &= evidence.own_node;
         known.real_client_unseen |= evidence.real_client_unseen;
+        known.by_node_port |= evidence.by_node_port;
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Backing<'a> {
     pub(super) service: &'a Service,
     /// Who may have answered, and where.
     pub(super) ends: Vec<(End, u16)>,
+    /// Whether the port is a node's.
+    pub(super) by_node_port: bool,
 }
 
 impl End {
@@ -74,12 +76,19 @@ impl Index {
     ) -> Option<Result<Backing<'_>, Unresolved>> {
         let address = address.to_canonical();
         let mut lookup = self.services.at(address, to, span);
-        if lookup == Lookup::None && !self.nodes.owners(address, span).is_empty() {
+        let by_node_port = lookup == Lookup::None && !self.nodes.owners(address, span).is_empty();
+        if by_node_port {
             lookup = self.services.at_node_port(to, span);
         }
         match lookup {
             Lookup::None => None,
-            Lookup::Port(service, port) => Some(self.behind(service, port, address, span)),
+            Lookup::Port(service, port) => {
+                let backing = self.behind(service, port, address, span);
+                Some(backing.map(|backing| Backing {
+                    by_node_port,
+                    ..backing
+                }))
+            }
             Lookup::NoSuchPort(service) => {
                 Some(Err(Unresolved::NoEndpoints(service.name.clone(), to.1)))
             }
@@ -206,7 +215,11 @@ impl Index {
                 None => ends.push((end, target.port)),
             }
         }
-        Ok(Backing { service, ends })
+        Ok(Backing {
+            service,
+            ends,
+            by_node_port: false,
+        })
     }
 
     fn end_of_target(&self, target: &Target, span: Option<Span>) -> Result<End, Unresolved> {
@@ -298,6 +311,7 @@ fn api_server<'a>(
     Backing {
         service,
         ends: ends.collect(),
+        by_node_port: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From addresses to workloads: both ends of a sighting, at the time it was seen.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -64,6 +65,12 @@ pub struct Mark {
     pub own_node: bool,
     /// The client is a node that stands for a client unseen (NodePort with SNAT, a masqueraded source).
     pub real_client_unseen: bool,
+    /// The client addressed a port of a node, behind which the server stands.
+    pub by_node_port: bool,
+    /// Where the client may have been; empty if that is not known.
+    pub client_nodes: BTreeSet<String>,
+    /// Where the server may have been; empty if that is not known.
+    pub server_nodes: BTreeSet<String>,
 }
 
 /// The outcome of resolving a sighting.
@@ -136,7 +143,11 @@ impl Index {
                     protocol: sighting.protocol,
                     port: sighting.port,
                 };
-                return Ok(vec![(id, Mark::default())]);
+                let mark = Mark {
+                    client_nodes: client.nodes,
+                    ..Mark::default()
+                };
+                return Ok(vec![(id, mark)]);
             }
             if let Some(backing) = self.backing(address, to, span) {
                 let backing = backing?;
@@ -145,6 +156,9 @@ impl Index {
                 let edges = backing.ends.into_iter().map(|(server, port)| {
                     let mark = Mark {
                         by_service: by_service.clone(),
+                        by_node_port: backing.by_node_port,
+                        client_nodes: client.nodes.clone(),
+                        server_nodes: server.nodes.clone(),
                         ..Mark::default()
                     };
                     (edge(client.clone(), server, sighting, port), mark)
@@ -160,13 +174,18 @@ impl Index {
     }
 
     fn mark(&self, client: &End, server: &End, seen: &Sighting, span: Option<Span>) -> Mark {
+        let ends = Mark {
+            client_nodes: client.nodes.clone(),
+            server_nodes: server.nodes.clone(),
+            ..Mark::default()
+        };
         let (Peer::Node(node), Peer::Workload(workload)) = (&client.peer, &server.peer) else {
-            return Mark::default();
+            return ends;
         };
         Mark {
-            by_service: None,
             own_node: server.node() == Some(node),
             real_client_unseen: self.is_masqueraded(workload, (seen.protocol, seen.port), span),
+            ..ends
         }
     }
 }

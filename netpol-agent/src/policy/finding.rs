@@ -49,6 +49,11 @@ pub enum Finding {
         /// The ends as they were seen, and why they could not be told.
         what: String,
     },
+    /// Records of traffic of which an end could not be told, and which were too many to be kept one by one.
+    UnresolvedBeyondBound {
+        /// How many records.
+        records: u64,
+    },
     /// An edge whose outcome could not be seen: no rule.
     UnknownOutcome {
         /// The edge.
@@ -58,6 +63,13 @@ pub enum Finding {
     /// says. The edge is allowed.
     ViewsDisagree {
         /// The direction that rests on the other end's view.
+        direction: Direction,
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// Only the other end saw the edge, although this end's own interface was watched: no rule at this end.
+    OtherEndOnly {
+        /// The direction at the end that did not see it.
         direction: Direction,
         /// The edge.
         edge: EdgeId,
@@ -83,6 +95,11 @@ pub enum Finding {
     },
     /// The client is a node that stands for a client unseen.
     RealClientUnseen {
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// The client addressed a port of a node, and its rule names what stands behind it.
+    NodePort {
         /// The edge.
         edge: EdgeId,
     },
@@ -123,6 +140,11 @@ pub enum Finding {
     NotEstablished {
         /// How many edges.
         edges: usize,
+    },
+    /// Attempts that were refused or not answered, and of which an end could not be told.
+    UnresolvedAttempts {
+        /// How many flows.
+        flows: usize,
     },
     /// DNS was asked for, but the inventory names no resolver of the cluster.
     NoResolver,
@@ -225,7 +247,29 @@ impl fmt::Display for Finding {
                     text::edges(*edges)
                 )
             }
+            Self::OtherEndOnly { direction, edge } => {
+                let (seen, watched) = match direction {
+                    Direction::Ingress => ("client", "server"),
+                    Direction::Egress => ("server", "client"),
+                };
+                write!(
+                    f,
+                    "{}: the {seen}'s interface saw it, the {watched}'s, which was watched, did not see it answered \
+                     (a false source address, or half a handshake); no {direction} rule",
+                    text::edge(edge)
+                )
+            }
             Self::Unresolved { what } => write!(f, "{what}; both ends are incomplete"),
+            Self::UnresolvedBeyondBound { records } => {
+                write!(
+                    f,
+                    "{records} more records of such flows, too many to be told apart"
+                )
+            }
+            Self::UnresolvedAttempts { flows } => write!(
+                f,
+                "{flows} refused or unanswered flows of which an end cannot be told; no rule (`flows` lists them)"
+            ),
             Self::NoPolicy { workload } | Self::HostNetwork { workload } => {
                 write!(f, "{workload} {}", self.reason())
             }
@@ -233,6 +277,7 @@ impl fmt::Display for Finding {
             | Self::NodeGone { edge }
             | Self::OneWayLeftOut { edge }
             | Self::RealClientUnseen { edge }
+            | Self::NodePort { edge }
             | Self::ViewsDisagree { edge, .. } => {
                 write!(f, "{}: {}", text::edge(edge), self.reason())
             }
@@ -253,12 +298,16 @@ impl Finding {
             Self::Withheld { .. } => "Withheld",
             Self::NeedsWidening { .. } => "NeedsWidening",
             Self::Unresolved { .. } => "Unresolved",
+            Self::UnresolvedBeyondBound { .. } => "UnresolvedBeyondBound",
+            Self::UnresolvedAttempts { .. } => "UnresolvedAttempts",
             Self::UnknownOutcome { .. } => "UnknownOutcome",
             Self::ViewsDisagree { .. } => "ViewsDisagree",
+            Self::OtherEndOnly { .. } => "OtherEndOnly",
             Self::NodeGone { .. } => "NodeGone",
             Self::OneWayLeftOut { .. } => "OneWayLeftOut",
             Self::Widening { .. } => "Widening",
             Self::RealClientUnseen { .. } => "RealClientUnseen",
+            Self::NodePort { .. } => "NodePort",
             Self::OtherView { .. } => "OtherView",
             Self::NoTraffic { .. } => "NoTraffic",
             Self::NoPolicy { .. } => "NoPolicy",
@@ -279,6 +328,10 @@ impl Finding {
             }
             Self::RealClientUnseen { .. } => {
                 "the node stands for a client that was not seen (NodePort or masquerade)"
+            }
+            Self::NodePort { .. } => {
+                "addressed at a node's port; the rule names the pods behind it, and a network plugin that judges \
+                 egress before the address is translated sees a node and denies it"
             }
             Self::ViewsDisagree { .. } => {
                 "only one end saw it established, the other did not; it is allowed at both"

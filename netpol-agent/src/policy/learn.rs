@@ -1,8 +1,10 @@
 //! Which edges make rules, and on whose word.
 //!
 //! A direction of a workload rests on the workload's own view of an edge. Where that view is missing, because its
-//! node has no agent, or does not show an answer, the other end's word counts and is marked: an edge that either end
-//! saw established is allowed at both, or it would not work.
+//! node has no agent, or cannot show an answer, the other end's word counts and is marked. Where the workload's own
+//! interface was watched and did not see the edge established, the other end's word does not count: somebody else used
+//! the workload's address, or the handshake was never completed. Records that do not tell whether it was watched leave
+//! both ends' words standing: an edge that either end saw established is then allowed at both, or it would not work.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +35,8 @@ pub(super) enum LeftOut {
     Unknown,
     /// Refused or not answered.
     NotEstablished,
+    /// Only the other end saw it, although this end was watched.
+    OtherEndOnly,
     /// No rule is needed: traffic from the pods' own nodes is always allowed.
     OwnNode,
 }
@@ -57,9 +61,17 @@ pub(super) fn lesson<'a>(
     if evidence.own_node && direction == Direction::Ingress {
         return Err(LeftOut::OwnNode);
     }
-    let (own, other) = match direction {
-        Direction::Ingress => (evidence.server.as_ref(), evidence.client.as_ref()),
-        Direction::Egress => (evidence.client.as_ref(), evidence.server.as_ref()),
+    let (own, other, watched) = match direction {
+        Direction::Ingress => (
+            evidence.server.as_ref(),
+            evidence.client.as_ref(),
+            evidence.server_watched,
+        ),
+        Direction::Egress => (
+            evidence.client.as_ref(),
+            evidence.server.as_ref(),
+            evidence.client_watched,
+        ),
     };
     let judge = |view: &ViewEvidence| word(view, edge.protocol, one_way);
     let (own_word, other_word) = (own.map(judge), other.map(judge));
@@ -75,6 +87,9 @@ pub(super) fn lesson<'a>(
     };
     match (own_word, other_word) {
         (Some(Word::Established), _) => learned(Basis::Established, own, false),
+        (None | Some(Word::NotEstablished), Some(Word::Established | Word::OneWay)) if watched => {
+            Err(LeftOut::OtherEndOnly)
+        }
         (_, Some(Word::Established)) => {
             let disagreed = matches!(own_word, Some(Word::NotEstablished));
             learned(Basis::OtherView { one_way: false }, other, disagreed)

@@ -14,7 +14,8 @@ use super::options::Options;
 use super::ports::{self, Ports};
 use super::rules::Writer;
 use super::selectors::Unselectable;
-use crate::graph::{Evidence, FlowGraph};
+use super::text;
+use crate::graph::{Evidence, FlowGraph, UnresolvedFlow};
 use crate::identity::{EdgeId, Peer};
 
 /// What is worth saying about a learned edge.
@@ -33,6 +34,9 @@ pub(super) fn of_edge(
     }
     if evidence.real_client_unseen && direction == Direction::Ingress {
         remarks.push(Finding::RealClientUnseen { edge: edge.clone() });
+    }
+    if evidence.by_node_port && direction == Direction::Egress {
+        remarks.push(Finding::NodePort { edge: edge.clone() });
     }
     remarks
 }
@@ -147,17 +151,29 @@ fn crowds(learned: &[Learned<'_>], limit: usize) -> Vec<(PortSpec, usize)> {
         .collect()
 }
 
-/// Traffic of which an end could not be told. What was refused or not answered would make no rule anyway.
-pub(super) fn of_unresolved(graph: &FlowGraph) -> impl Iterator<Item = Finding> {
-    let flows = graph.unresolved.flows.keys();
-    let meant =
-        flows.filter(|flow| !matches!(flow.outcome, Outcome::Refused | Outcome::Unanswered));
-    meant.map(|flow| Finding::Unresolved {
-        what: format!(
-            "{} -> {} {} {}: {}",
-            flow.client, flow.server, flow.protocol, flow.port, flow.reason
-        ),
-    })
+/// Traffic of which an end could not be told. What was refused or not answered would make no rule anyway, and is only
+/// counted.
+pub(super) fn of_unresolved(graph: &FlowGraph) -> Vec<Finding> {
+    let unresolved = &graph.unresolved;
+    let attempt =
+        |flow: &&UnresolvedFlow| matches!(flow.outcome, Outcome::Refused | Outcome::Unanswered);
+    let mut alike: BTreeMap<_, Ports> = BTreeMap::new();
+    for flow in unresolved.flows.keys().filter(|flow| !attempt(flow)) {
+        let ends = (&flow.client, &flow.server, flow.reason.to_string());
+        let ports = alike.entry(ends).or_default();
+        ports.insert((flow.protocol, flow.port));
+    }
+    let of_flows = alike.into_iter().map(|((client, server, reason), ports)| {
+        let ports = text::list(ports::specs(&ports));
+        Finding::Unresolved {
+            what: format!("{client} -> {server} {ports}: {reason}"),
+        }
+    });
+    let attempts = unresolved.flows.keys().filter(attempt).count();
+    let attempts = (attempts > 0).then_some(Finding::UnresolvedAttempts { flows: attempts });
+    let beyond = unresolved.beyond_bound;
+    let beyond = (beyond > 0).then_some(Finding::UnresolvedBeyondBound { records: beyond });
+    of_flows.chain(attempts).chain(beyond).collect()
 }
 
 /// The workloads that get no policy because they learned nothing, or because policies do not apply to them.

@@ -147,6 +147,12 @@ fn learn<'a>(
                 Err(LeftOut::OneWay) => {
                     findings.insert(Finding::OneWayLeftOut { edge: edge.clone() });
                 }
+                Err(LeftOut::OtherEndOnly) => {
+                    findings.insert(Finding::OtherEndOnly {
+                        direction,
+                        edge: edge.clone(),
+                    });
+                }
                 Err(LeftOut::Unknown) => {
                     findings.insert(Finding::UnknownOutcome { edge: edge.clone() });
                 }

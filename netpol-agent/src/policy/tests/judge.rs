@@ -37,9 +37,9 @@ pub(super) fn is_learned(
     if evidence.own_node && direction == Direction::Ingress {
         return false;
     }
-    let (own, other) = match direction {
-        Direction::Ingress => (&evidence.server, &evidence.client),
-        Direction::Egress => (&evidence.client, &evidence.server),
+    let (own, other, watched) = match direction {
+        Direction::Ingress => (&evidence.server, &evidence.client, evidence.server_watched),
+        Direction::Egress => (&evidence.client, &evidence.server, evidence.client_watched),
     };
     let peer = match direction {
         Direction::Ingress => &edge.client,
@@ -73,6 +73,14 @@ pub(super) fn is_learned(
         (None, Some(other)) => one_way(other),
         (None, None) => false,
     };
+    let denies = |own: &ViewEvidence| {
+        let counts = &own.counts;
+        let datagrams = edge.protocol == Protocol::Udp && counts.one_way > 0 && counts.refused == 0;
+        counts.established == 0 && counts.unknown == 0 && !datagrams
+    };
+    if watched && own.as_ref().is_none_or(denies) {
+        return false;
+    }
     established(own) || established(other) || one_way
 }
 

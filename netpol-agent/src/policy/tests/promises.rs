@@ -98,7 +98,8 @@ fn smaller(policy: &Policy) -> Vec<Policy> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
-    /// Whatever either end saw established is allowed at both, whichever pods take part.
+    /// Whatever either end saw established is allowed at both, but for an end that was watched and saw nothing of it,
+    /// whichever pods take part.
     #[test]
     fn sound(case in any_case()) {
         let policies = objects(&proposal(&case));

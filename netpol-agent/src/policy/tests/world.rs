@@ -184,12 +184,17 @@ fn any_peer(names: Vec<WorkloadName>) -> impl Strategy<Value = Peer> {
 
 fn any_evidence() -> impl Strategy<Value = Evidence> {
     let view = || prop::option::weighted(0.7, any_view());
-    (view(), view(), prop::bool::weighted(0.1)).prop_map(|(client, server, own_node)| Evidence {
-        client,
-        server,
-        own_node,
-        ..Evidence::default()
-    })
+    let rarely = || prop::bool::weighted(0.1);
+    (view(), view(), rarely(), rarely(), rarely()).prop_map(
+        |(client, server, own_node, client_watched, server_watched)| Evidence {
+            client,
+            server,
+            own_node,
+            client_watched,
+            server_watched,
+            ..Evidence::default()
+        },
+    )
 }
 
 fn any_view() -> impl Strategy<Value = ViewEvidence> {
