@@ -30,8 +30,9 @@ macro_rules! golden {
 
 golden! {
     api_server cron_job dns_always dns_pair dns_seen external_dual_stack hairpin helm_releases host_network names
-    much_evidence needs_widening no_cross_product no_evidence node_peer not_established nothing_learned one_way other_owners other_view
-    port_ranges service_over_two service_target_port stateful_set two_namespaces unresolved unselectable
+    much_evidence needs_widening no_cross_product no_evidence node_peer node_port not_established nothing_learned
+    one_way other_end_only other_owners other_view port_ranges service_over_two service_target_port stateful_set
+    strange_labels two_namespaces unresolved unselectable
 }
 
 fn root() -> PathBuf {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
 
+use super::validate::{is_label_key, is_label_value};
 use crate::identity::objects::{Labels, Service, TargetPort};
 use crate::identity::{Index, WorkloadView};
 
@@ -47,8 +48,9 @@ impl Cluster {
         }
         for pod in index.pods().filter(|pod| !pod.terminal) {
             let workload = workloads.entry(index.workload_of(pod)).or_default();
-            if !pod.labels.is_empty() {
-                workload.label_sets.insert(pod.labels.clone());
+            let labels = selectable(pod.labels.clone());
+            if !labels.is_empty() {
+                workload.label_sets.insert(labels);
             }
         }
         let used = workloads
@@ -78,14 +80,20 @@ impl Cluster {
 
 impl From<WorkloadView> for Workload {
     fn from(view: WorkloadView) -> Self {
-        let labels = view.template_labels;
+        let labels = selectable(view.template_labels);
         Self {
-            selector: view.selector,
+            selector: selectable(view.selector),
             label_sets: (!labels.is_empty()).then_some(labels).into_iter().collect(),
             host_network: view.host_network,
             nodes: view.nodes,
         }
     }
+}
+
+/// The labels that a selector can hold. The API takes no others, but files may hold any.
+fn selectable(mut labels: Labels) -> Labels {
+    labels.retain(|key, value| is_label_key(key) && is_label_value(value));
+    labels
 }
 
 /// The workloads that a service selects, with the target ports of those of its ports that are named as DNS's.

@@ -264,7 +264,7 @@ fn is_subdomain(text: &str) -> bool {
 }
 
 /// `[prefix/]name`, the prefix a subdomain, the name as a value that is not empty.
-fn is_label_key(key: &str) -> bool {
+pub(super) fn is_label_key(key: &str) -> bool {
     let (prefix, name) = key
         .split_once('/')
         .map_or((None, key), |(prefix, name)| (Some(prefix), name));
@@ -272,7 +272,7 @@ fn is_label_key(key: &str) -> bool {
 }
 
 /// At most 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends; or empty.
-fn is_label_value(value: &str) -> bool {
+pub(super) fn is_label_value(value: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let outer = |c: char| c.is_ascii_alphanumeric();
     value.is_empty()
