@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::lab::state::replace;
 use crate::{command, say, setup, workspace};
 
-/// The groups of benchmarks, each a bench target of `netpol-agent`.
-const GROUPS: &[&str] = &["datapath"];
+/// The groups of benchmarks, each with its bench targets of `netpol-agent`.
+const GROUPS: &[(&str, &[&str])] = &[("datapath", &["datapath", "veth"])];
 
 /// One figure.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -28,19 +28,26 @@ struct Figure {
 ///
 /// If there is no such group, a benchmark fails, or prints no figure.
 pub fn run(group: Option<&str>) -> Result<()> {
-    let groups: Vec<&str> = match group {
-        None => GROUPS.to_vec(),
-        Some(one) if GROUPS.contains(&one) => vec![one],
-        Some(other) => bail!(
-            "no group {other:?} of benchmarks; there is: {}",
-            GROUPS.join(", ")
-        ),
-    };
+    let chosen = |(name, _): &&(&str, _)| group.is_none_or(|group| group == *name);
+    let targets: Vec<&str> = GROUPS
+        .iter()
+        .filter(chosen)
+        .flat_map(|(_, targets)| *targets)
+        .copied()
+        .collect();
+    if targets.is_empty() {
+        let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "no group {:?} of benchmarks; there is: {}",
+            group.unwrap_or_default(),
+            known.join(", ")
+        );
+    }
     setup::check_kernel()?;
-    for group in groups {
-        let figures = measure(group)?;
+    for target in targets {
+        let figures = measure(target)?;
         if figures.is_empty() {
-            bail!("the benchmark {group} printed no figure");
+            bail!("the benchmark {target} printed no figure");
         }
         print(&figures);
         keep(&results(), figures)?;
@@ -52,7 +59,7 @@ fn results() -> PathBuf {
     workspace().join("target/bench/results.jsonl")
 }
 
-fn measure(group: &str) -> Result<Vec<Figure>> {
+fn measure(target: &str) -> Result<Vec<Figure>> {
     let mut cargo = Command::new("cargo");
     cargo
         .args([
@@ -61,7 +68,7 @@ fn measure(group: &str) -> Result<Vec<Figure>> {
             "--package",
             "netpol-agent",
             "--bench",
-            group,
+            target,
         ])
         .current_dir(workspace())
         .stdin(Stdio::null())
@@ -70,7 +77,7 @@ fn measure(group: &str) -> Result<Vec<Figure>> {
         .output()
         .with_context(|| format!("start {}", command::line(&cargo)))?;
     if !output.status.success() {
-        bail!("the benchmark {group} failed ({})", output.status);
+        bail!("the benchmark {target} failed ({})", output.status);
     }
     Ok(figures(&String::from_utf8_lossy(&output.stdout)))
 }
