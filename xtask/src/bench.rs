@@ -67,6 +67,8 @@ fn measure(target: &str) -> Result<Vec<Figure>> {
             "--locked",
             "--package",
             "netpol-agent",
+            "--features",
+            "bench",
             "--bench",
             target,
         ])
