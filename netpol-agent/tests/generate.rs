@@ -173,3 +173,27 @@ fn without_flows_there_are_no_policies() {
     run("yaml").stdout("");
     run("json").stdout(predicate::str::contains("\"items\": []"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_stdout_is_an_error() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let result = std::process::Command::new(assert_cmd::cargo::cargo_bin("kubectl-netpol"))
+        .arg("generate")
+        .arg("--inventory")
+        .arg(input().join("inventory.yaml"))
+        .arg("--flows")
+        .arg(input().join("flows.jsonl"))
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(result.status.code(), Some(2));
+    let stderr = String::from_utf8(result.stderr).unwrap();
+    assert!(
+        stderr.contains("\nerror: stdout cannot be written to: No space left"),
+        "{stderr}"
+    );
+}

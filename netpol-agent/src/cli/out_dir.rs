@@ -76,7 +76,7 @@ fn existing(dir: &Path) -> anyhow::Result<Option<PathBuf>> {
     }
     let place = dir
         .canonicalize()
-        .with_context(|| dir.display().to_string())?;
+        .with_context(|| format!("{} cannot be followed", dir.display()))?;
     ensure!(place.is_dir(), "{} is not a directory", dir.display());
     Ok(Some(place))
 }

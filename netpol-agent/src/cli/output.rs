@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -83,10 +84,10 @@ pub fn warn(message: impl Display) {
 /// # Errors
 ///
 /// Whatever stdout fails with.
-pub fn print(result: &[u8]) -> io::Result<()> {
+pub fn print(result: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(result)?;
-    stdout.flush()
+    let written = stdout.write_all(result).and_then(|()| stdout.flush());
+    written.context("stdout cannot be written to")
 }
 
 /// Prints a line of some kind to stderr.
@@ -102,8 +103,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes, joined by `: `, on one line.
-/// The error and its causes. A message that ends with its cause is not followed by it again.
+/// An error and its causes, joined by `: `, on one line. A message that ends with its cause is not followed by it again.
 fn one_line(error: &anyhow::Error) -> String {
     let text = error
         .chain()

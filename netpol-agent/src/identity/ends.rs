@@ -131,6 +131,9 @@ impl Index {
         span: Option<Span>,
         near: Option<&str>,
     ) -> Result<End, Unresolved> {
+        if !is_one_host(address) {
+            return Err(Unresolved::NotOneHost(address));
+        }
         if is_local(address) {
             return Ok(End::of(Peer::External(address)));
         }
@@ -313,6 +316,12 @@ fn api_server<'a>(
         ends: ends.collect(),
         by_node_port: false,
     }
+}
+
+/// Whether an address is one host's: not multicast, not the limited broadcast, not unspecified.
+fn is_one_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !(address.is_multicast() || address.is_unspecified() || broadcast)
 }
 
 fn one_node(

@@ -94,6 +94,9 @@ pub enum Unresolved {
     /// A service without endpoints at that time.
     #[error("service {0} had no endpoints for port {1}")]
     NoEndpoints(ObjectName, u16),
+    /// A multicast or broadcast address, or none at all: never an end of an edge.
+    #[error("{0} is not the address of one host")]
+    NotOneHost(IpAddr),
     /// A named pod or workload that is not in the inventory.
     #[error("{0} is not in the inventory")]
     NotInInventory(String),

@@ -30,6 +30,23 @@ pub(crate) const TABLE: &[(&str, &str)] = &[
         "shop/Deployment/nobody -> 10.1.1.9:1",
         "? workload shop/Deployment/nobody is not in the inventory",
     ),
+    // Never an end of an edge.
+    (
+        "10.1.0.4 -> 224.0.0.251:5353",
+        "? 224.0.0.251 is not the address of one host",
+    ),
+    (
+        "10.1.0.4 -> 255.255.255.255:67",
+        "? 255.255.255.255 is not the address of one host",
+    ),
+    (
+        "fd00:1::4 -> ff02::fb:5353",
+        "? ff02::fb is not the address of one host",
+    ),
+    (
+        "0.0.0.0 -> 10.1.1.9:1",
+        "? 0.0.0.0 is not the address of one host",
+    ),
     // A cluster address, of both families, leads to the target port.
     (
         "10.1.0.4 -> 10.96.0.10:80 client",
