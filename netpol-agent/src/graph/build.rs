@@ -20,7 +20,7 @@ pub struct Builder {
     /// Nodes whose agents saw something.
     pub(super) observers: BTreeSet<String>,
     /// Which ends were watched when.
-    watches: Watches,
+    pub(super) watches: Watches,
 }
 
 /// A client's use of a service.

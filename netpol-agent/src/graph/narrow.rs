@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netpol_common::words::{Outcome, View};
 
 use super::build::{Builder, ServiceUse};
+use super::watch::Watches;
 use super::{Evidence, FlowGraph, Resolve, ViewEvidence};
 use crate::identity::{EdgeId, Peer};
 
@@ -69,7 +70,7 @@ fn likely<'a>(
     graph: &FlowGraph,
     watch: &Watch<'_>,
 ) -> Vec<&'a EdgeId> {
-    let stays = |id: &&EdgeId| confirmed(id, outcome, graph) || !watch.watched(&id.server);
+    let stays = |id: &&EdgeId| confirmed(id, outcome, graph) || !watch.watched(id);
     let some: Vec<&EdgeId> = possible.iter().copied().filter(stays).collect();
     if some.is_empty() {
         possible.to_vec()
@@ -147,6 +148,7 @@ struct Watch<'a> {
     /// Those on whose interfaces something was seen.
     seen: BTreeSet<Peer>,
     observers: &'a BTreeSet<String>,
+    watches: &'a Watches,
     resolve: &'a dyn Resolve,
 }
 
@@ -164,15 +166,21 @@ impl<'a> Watch<'a> {
         Self {
             seen,
             observers: &builder.observers,
+            watches: &builder.watches,
             resolve,
         }
     }
 
-    /// Whether every node of the workload had an agent; where that is not known, whether anything was seen there.
-    fn watched(&self, peer: &Peer) -> bool {
+    /// Whether every node of the server's workload had an agent at that time, or at all if records tell no times;
+    /// where that is not known, whether anything was seen there.
+    fn watched(&self, id: &EdgeId) -> bool {
+        let peer = &id.server;
         let Peer::Workload(workload) = peer else {
             return false;
         };
+        if let Some(had_agents) = self.watches.had_agents(id) {
+            return had_agents;
+        }
         let nodes = self.resolve.nodes_of(workload);
         if self.observers.is_empty() || nodes.is_empty() {
             return self.seen.contains(peer);

@@ -137,6 +137,20 @@ impl Watches {
         }
     }
 
+    /// Whether every node where a server may have been had an agent when the client saw the edge; nothing if the
+    /// records do not tell.
+    pub(super) fn had_agents(&self, id: &EdgeId) -> Option<bool> {
+        let places = &self.heard.get(id)?.by_client;
+        if places.vague || places.spans.is_empty() {
+            return None;
+        }
+        let had_agent = |(node, span): (&String, &Span)| {
+            let mut times = self.observers.get(node).into_iter().flatten();
+            times.any(|time| covers(widened(*time, SLACK), *span))
+        };
+        Some(places.spans.iter().all(had_agent))
+    }
+
     fn is_veiled(&self, client: &Peer, protocol: Protocol, places: &Places) -> bool {
         let veiled = self.veiled.get(&(client.clone(), protocol));
         let veiled = veiled.map(|span| widened(*span, SLACK));

@@ -178,3 +178,27 @@ fn silence_of_an_hour_does_not_end_a_watch() {
     let between = "b: web > api 81 11:00-11:01 server";
     assert_eq!(watched(&[BY_WEB, later, between]), (true, false));
 }
+
+#[test]
+fn nodes_had_agents_only_while_these_saw_something() {
+    let had_agents = |text: &str| {
+        let mut builder = Builder::default();
+        for text in [BY_API, text] {
+            builder.add(&Cluster, &record(text));
+        }
+        let id = EdgeId {
+            client: peer(&end("web")),
+            server: peer(&end("api")),
+            protocol: Protocol::Tcp,
+            port: 81,
+        };
+        builder.watches.had_agents(&id)
+    };
+    assert_eq!(had_agents(LOST), Some(true));
+    assert_eq!(
+        had_agents("a: web > api 81 07:00-07:10 client"),
+        Some(false)
+    );
+    assert_eq!(had_agents("a: web > api 81 - client"), None);
+    assert_eq!(had_agents("web > api 81 10:10-10:11 client"), None);
+}
