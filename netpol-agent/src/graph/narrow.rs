@@ -70,7 +70,9 @@ fn likely<'a>(
     graph: &FlowGraph,
     watch: &Watch<'_>,
 ) -> Vec<&'a EdgeId> {
-    let stays = |id: &&EdgeId| confirmed(id, outcome, graph) || !watch.watched(id);
+    let is_confirmed = |id: &&EdgeId| confirmed(id, outcome, graph);
+    let told = possible.iter().any(is_confirmed);
+    let stays = |id: &&EdgeId| is_confirmed(id) || !watch.watched(id, told);
     let some: Vec<&EdgeId> = possible.iter().copied().filter(stays).collect();
     if some.is_empty() {
         possible.to_vec()
@@ -171,15 +173,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether every node of the server's workload had an agent at that time, or at all if records tell no times;
-    /// where that is not known, whether anything was seen there.
-    fn watched(&self, id: &EdgeId) -> bool {
+    /// Whether every node of the server's workload had an agent at that time. Where records do not tell times and
+    /// observers, whether they had one ever, or anything was seen there; but only if another backend's view `told`
+    /// that it was the one, since this alone rules out nobody.
+    fn watched(&self, id: &EdgeId, told: bool) -> bool {
         let peer = &id.server;
         let Peer::Workload(workload) = peer else {
             return false;
         };
         if let Some(had_agents) = self.watches.had_agents(id) {
             return had_agents;
+        }
+        if !told {
+            return false;
         }
         let nodes = self.resolve.nodes_of(workload);
         if self.observers.is_empty() || nodes.is_empty() {

@@ -200,6 +200,19 @@ fn an_edge_that_no_server_confirms_is_not_lost() {
 }
 
 #[test]
+fn a_backend_is_not_ruled_out_by_what_it_saw_of_others() {
+    let records = [
+        record("web", SERVICE, CLIENT, SEEN),
+        record("old", "api", SERVER, SEEN),
+    ];
+    let graph = graph(&Cluster::default(), &records);
+    assert_eq!(
+        short(&graph),
+        ["old>api -/5", "web>api 5/- api", "web>old 5/- api"]
+    );
+}
+
+#[test]
 fn each_outcome_goes_to_the_backend_that_shows_it() {
     let records = [
         record("web", SERVICE, CLIENT, SEEN),
