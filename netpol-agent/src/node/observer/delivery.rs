@@ -69,16 +69,18 @@ impl<'a> UnderWay<'a> {
             kernel: now.kernel,
             wall: observer.books.clock.wall(now.kernel),
         };
-        let again = observer.outbox.under_way().is_some();
         let Some(batch) = observer.outbox.fill(&observer.books, moment, urgency) else {
             return;
         };
-        if !again
-            && let Err(error) = observer
-                .journal
-                .begin_batch(batch.sequence, &observer.books.clock)
-        {
-            warn!(node = observer.name(), "{error}");
+        let pause = self.pause();
+        let clock = &observer.books.clock;
+        if let Err(error) = observer.journal.begin_batch(batch.sequence, clock) {
+            warn!(node = observer.name(), "not delivered: {error}");
+            self.attempt = Some(Box::pin(async move {
+                tokio::time::sleep(pause.max(FIRST_PAUSE)).await;
+                Err(Undelivered)
+            }));
+            return;
         }
         debug!(
             node = batch.observer,
@@ -86,7 +88,6 @@ impl<'a> UnderWay<'a> {
             edges = batch.edges.len(),
             "delivering"
         );
-        let pause = self.pause();
         self.attempt = Some(Box::pin(async move {
             tokio::time::sleep(pause).await;
             deliver.deliver(batch).await
