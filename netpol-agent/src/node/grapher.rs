@@ -137,9 +137,10 @@ impl Grapher {
     }
 
     fn write(&mut self) -> bool {
-        let index = self.index.read();
-        let written = replace(&self.flows, |to| write_records(to, &self.ledger, &index));
-        drop(index);
+        // Collected first: whoever changes the index does not wait for the disk.
+        let mut records = Vec::new();
+        let collected = write_records(&mut records, &self.ledger, &self.index.read());
+        let written = collected.and_then(|()| replace(&self.flows, |to| to.write_all(&records)));
         let described = written.map_err(|error| format!("{}: {error}", self.flows.display()));
         self.writing.note(described).is_some()
     }
