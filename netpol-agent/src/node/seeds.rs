@@ -39,15 +39,15 @@ impl Seeds {
         Self { by_key }
     }
 
-    /// Counts `count` connections of `key`, found open at `time`.
+    /// Counts `count` connections of `key`, found open at `time`, unless the key was seeded before: whoever looks again
+    /// finds the same connections.
     pub fn add(&mut self, key: ObservedKey, count: u64, time: u64) {
         let new = Seed {
-            count: 0,
+            count,
             first_seen: time,
             last_seen: time,
         };
         let (seed, _) = self.by_key.entry(key).or_insert((new, None));
-        seed.count = seed.count.saturating_add(count);
         seed.last_seen = seed.last_seen.max(time);
     }
 
@@ -93,5 +93,37 @@ impl Seeds {
     /// Forgets the seeds of an interface.
     pub fn remove(&mut self, handle: u32) {
         self.by_key.retain(|key, _| key.interface != handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::abi::Direction;
+    use netpol_common::words::Protocol;
+
+    use super::*;
+    use crate::observe::Source;
+
+    #[test]
+    fn a_key_is_counted_once_however_often_it_is_looked_for() {
+        let key = ObservedKey {
+            interface: 1,
+            source: Source::Conntrack,
+            direction: Direction::Egress,
+            protocol: Protocol::Tcp,
+            port: 80,
+            local: "10.1.0.4".parse().unwrap(),
+            remote: "10.1.0.5".parse().unwrap(),
+        };
+        let mut seeds = Seeds::default();
+        seeds.add(key.clone(), 3, 10);
+        seeds.add(key.clone(), 2, 20);
+        let found: Vec<_> = seeds.of_interface(1).map(|(_, seed)| *seed).collect();
+        let expected = Seed {
+            count: 3,
+            first_seen: 10,
+            last_seen: 20,
+        };
+        assert_eq!(found, [expected]);
     }
 }
