@@ -204,6 +204,12 @@ impl Entry {
         self.delivered.as_ref()
     }
 
+    /// When a connection was last found open, in nanoseconds of `CLOCK_MONOTONIC`; 0 if never.
+    #[must_use]
+    pub fn open_at(&self) -> u64 {
+        self.open_at
+    }
+
     /// Whether everything that is known of it was delivered, under whatever revision.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -283,14 +289,29 @@ impl Account {
         }
     }
 
-    /// Takes note that a connection of `key` was open at `time`. Returns whether the key is known.
-    pub fn open(&mut self, key: &EdgeKey, time: u64) -> bool {
-        let entry = self.entries.get_mut(key);
-        let known = entry.is_some();
-        if let Some(entry) = entry {
+    /// Takes note that a connection of `key` was open at `time`. Returns whether the key is known, be it from what is
+    /// carried of it: a connection may stay open longer than its entry.
+    ///
+    /// # Errors
+    ///
+    /// `carries` could not be read; nothing was noted.
+    pub fn open<C: Carries>(
+        &mut self,
+        key: &EdgeKey,
+        time: u64,
+        carries: &C,
+    ) -> Result<bool, C::Error> {
+        if !self.entries.contains_key(key) {
+            let carried = recall(key, carries)?;
+            if carried.totals().is_none() {
+                return Ok(false);
+            }
+            self.entries.insert(*key, carried);
+        }
+        if let Some(entry) = self.entries.get_mut(key) {
             entry.open_at = entry.open_at.max(time);
         }
-        known
+        Ok(true)
     }
 
     /// Every key, in canonical order.

@@ -1,6 +1,6 @@
 //! Everything an observer knows about its node, without any I/O.
 
-use super::account::{Account, Entry};
+use super::account::{Account, Carries, Entry};
 use super::clock::Clock;
 use super::interfaces::{Interface, Interfaces, Verdict, kernel_key};
 use super::seeds::Seeds;
@@ -29,8 +29,20 @@ struct Unlearned {
 impl Books {
     /// Takes note that a connection was open at kernel time `time`: one that the kernel counted, or else one that was
     /// seeded. Returns whether its edge is known.
-    pub fn open(&mut self, key: &ObservedKey, time: u64) -> bool {
-        self.account.open(&kernel_key(key), time) || self.seeds.open(key, time)
+    ///
+    /// # Errors
+    ///
+    /// `carries` could not be read.
+    pub fn open<C: Carries>(
+        &mut self,
+        key: &ObservedKey,
+        time: u64,
+        carries: &C,
+    ) -> Result<bool, C::Error> {
+        let counted = kernel_key(key);
+        let learned = self.interfaces.verdict(&counted) == Verdict::Learn;
+        let known = learned && self.account.open(&counted, time, carries)?;
+        Ok(known || self.seeds.open(key, time))
     }
 
     /// What was lost on each interface whose pod is known.

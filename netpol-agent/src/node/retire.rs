@@ -130,11 +130,12 @@ impl<'a> OfInterface<'a> {
             let Some(cell) = entry.live(map).filter(|cell| self.age(cell.entry) > YOUNG) else {
                 continue;
             };
+            let last_seen = cell.last_seen.max(entry.open_at());
             match verdict {
-                Verdict::Learn if self.is_delivered(entry) && self.is_idle(map, key, cell) => {
+                Verdict::Learn if self.is_delivered(entry) && self.is_idle(map, key, last_seen) => {
                     plan.delivered.push((map, *key, *cell));
                 }
-                Verdict::Foreign | Verdict::NotForPod if self.is_idle(map, key, cell) => {
+                Verdict::Foreign | Verdict::NotForPod if self.is_idle(map, key, cell.last_seen) => {
                     plan.unlearned.push((map, *key, verdict));
                 }
                 Verdict::Park if self.waited_long(cell) => {
@@ -150,8 +151,8 @@ impl<'a> OfInterface<'a> {
         entry.is_settled() && revision == self.revision
     }
 
-    fn is_idle(&self, map: MapKind, key: &EdgeKey, cell: &Cell) -> bool {
-        self.dead_for.is_some() || self.age(cell.last_seen) > self.idle(map, key.protocol)
+    fn is_idle(&self, map: MapKind, key: &EdgeKey, last_seen: u64) -> bool {
+        self.dead_for.is_some() || self.age(last_seen) > self.idle(map, key.protocol)
     }
 
     fn waited_long(&self, cell: &Cell) -> bool {

@@ -337,9 +337,24 @@ fn an_open_connection_is_seen_without_being_counted() {
     account
         .observe(MapKind::Edges, key(1), &value(3, 10), &NoCarries)
         .unwrap();
-    assert!(account.open(&key(1), 500) && !account.open(&key(2), 500));
+    assert!(account.open(&key(1), 500, &NoCarries).unwrap());
+    assert!(!account.open(&key(2), 500, &NoCarries).unwrap());
     let totals = account.get(&key(1)).and_then(Entry::totals).unwrap();
     assert_eq!((totals.counts.attempts, totals.last_seen), (3, 500));
+}
+
+#[test]
+fn a_connection_may_stay_open_longer_than_its_entry() {
+    let mut account = Account::default();
+    let mut cell = Cell::new(&value(3, 10));
+    cell.last_seen = 20;
+    let durable = BTreeMap::from([((0, key(1)), cell)]);
+    assert!(account.open(&key(1), 500, &durable).unwrap());
+    let totals = account.get(&key(1)).and_then(Entry::totals).unwrap();
+    assert_eq!((totals.counts.attempts, totals.last_seen), (3, 500));
+    let revision = 0;
+    account.acknowledge(&key(1), Delivered { totals, revision });
+    assert!(account.get(&key(1)).is_none());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What the journal keeps, and what it makes of a file that it cannot read.
+
 use super::*;
 use netpol_common::abi::Direction;
 use netpol_common::words::Protocol;

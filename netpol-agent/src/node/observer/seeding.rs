@@ -60,7 +60,9 @@ impl Observer {
         let handles: Vec<u32> = living.map(|interface| interface.handle).collect();
         let now = kernel_now();
         for (key, _) in self.open_connections(&handles) {
-            self.books.open(&key, now);
+            if let Err(error) = self.books.open(&key, now, &self.journal) {
+                return warn!(node = self.name(), "{error}");
+            }
         }
     }
 
@@ -101,7 +103,10 @@ impl Observer {
 
     fn can_be_seeded(&self, handle: u32) -> bool {
         let interface = self.books.interfaces.get(handle);
-        interface.is_some_and(|interface| interface.bound.is_some() && !interface.is_dead())
+        interface.is_some_and(|interface| {
+            let bound = interface.bound.as_ref();
+            bound.is_some_and(|bound| !bound.addresses.is_empty()) && !interface.is_dead()
+        })
     }
 
     /// Whether the kernel program counted an answer of this edge.

@@ -1,3 +1,5 @@
+//! Which batches go out, and when.
+
 use netpol_common::abi::{Direction, EdgeValue};
 use netpol_common::words::Protocol;
 
@@ -181,7 +183,7 @@ fn seeds_are_delivered_as_answered_attempts_of_their_source() {
     assert_eq!((&edge.key, edge.attempts, edge.answered), (&key, 2, 2));
     world.outbox.acknowledged(&mut world.books);
     assert_eq!(world.fill(2 * SECOND, Urgency::All), None);
-    assert!(world.books.open(&key, 90));
+    assert!(world.books.open(&key, 90, &NoCarries).unwrap());
     let batch = world.fill(3 * SECOND, Urgency::All).unwrap();
     assert_eq!(batch.edges[0].last_seen.as_nanosecond(), 90);
 }

@@ -1,3 +1,5 @@
+//! Which entries go, and which must stay.
+
 use netpol_common::abi::{Direction, EdgeValue, TCP};
 use proptest::prelude::*;
 
@@ -118,6 +120,16 @@ fn delivered_entries_go_once_idle_and_udp_later() {
             "{map:?} {protocol} {idle}"
         );
     }
+}
+
+#[test]
+fn an_edge_with_an_open_connection_stays() {
+    let mut world = World::bound();
+    let key = key(TCP, OWN, 80);
+    world.seen(MapKind::Edges, key, 5, 6);
+    assert!(world.account.open(&key, NOW - HOUR, &NoCarries).unwrap());
+    world.delivered();
+    assert!(world.plan().is_empty());
 }
 
 #[test]
