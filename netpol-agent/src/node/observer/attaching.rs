@@ -1,5 +1,7 @@
 //! Interfaces that come and go.
 
+use std::collections::BTreeSet;
+
 use netpol_common::abi::InterfaceConfig;
 use tracing::{debug, info, warn};
 
@@ -7,7 +9,7 @@ use super::{Observer, ObserverError};
 use crate::node::attach::Outcome;
 use crate::node::clock::kernel_now;
 use crate::node::interfaces::Interface;
-use crate::node::links::{Link, LinkEvent};
+use crate::node::links::{self, Link, LinkEvent};
 
 /// Since when an interface may have carried packets that nobody saw.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,13 +70,42 @@ impl Observer {
             .iter()
             .filter_map(|ifindex| self.prepare(*ifindex, age))
             .collect();
-        self.bind_from_start();
-        let before = self.open_connections(&handles);
+        let before = match age {
+            Age::Older => {
+                self.bind_from_start();
+                self.open_connections(&handles)
+            }
+            // Its pod's first connection may be over before anything was looked up.
+            Age::New => Vec::new(),
+        };
         let attached: Vec<u32> = handles
             .into_iter()
             .filter(|handle| self.attach(*handle))
             .collect();
+        if age == Age::New {
+            self.mark_late(&attached);
+            self.bind_from_start();
+        }
         self.seed(&attached, &before);
+    }
+
+    /// Marks the new interfaces on which the pod may have sent something before the programs were attached just now.
+    fn mark_late(&mut self, attached: &[u32]) {
+        let links = links::scan().unwrap_or_else(|error| {
+            warn!(node = self.name(), "{error}");
+            self.links.values().cloned().collect()
+        });
+        let used: BTreeSet<u32> = links
+            .iter()
+            .filter(|link| link.rx_packets > 0)
+            .map(|link| link.ifindex)
+            .collect();
+        for handle in attached {
+            let interface = self.books.interfaces.get(*handle);
+            if interface.is_some_and(|interface| used.contains(&interface.ifindex)) {
+                self.mark_gap(*handle);
+            }
+        }
     }
 
     /// Gives an interface its handle and tells the kernel program.

@@ -64,7 +64,7 @@ impl Observer {
         }
     }
 
-    fn mark_gap(&mut self, handle: u32) {
+    pub(super) fn mark_gap(&mut self, handle: u32) {
         if let Some(interface) = self.books.interfaces.get_mut(handle) {
             interface.gap = true;
         }
