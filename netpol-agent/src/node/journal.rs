@@ -4,12 +4,14 @@
 //! machine, since after a reboot the kernel's maps are gone too and everything here belongs to a past epoch.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use netpol_common::abi::EdgeKey;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use super::account::{Carries, Cell, Counts};
 use super::clock::Clock;
@@ -82,15 +84,57 @@ pub enum JournalError {
         /// What is wrong.
         error: serde_json::Error,
     },
+    /// It is damaged, and cannot be put aside.
+    #[error("cannot put the damaged journal {path} aside")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+impl JournalError {
+    /// Whether the file is no sound database, so that it will never be one.
+    fn is_damage(&self) -> bool {
+        let error = match self {
+            Self::Sqlite { error, .. } => error,
+            Self::Version {
+                error: rusqlite_migration::Error::RusqliteError { err, .. },
+                ..
+            } => err,
+            _ => return false,
+        };
+        let damage = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+        error
+            .sqlite_error_code()
+            .is_some_and(|code| damage.contains(&code))
+    }
 }
 
 impl Journal {
     /// Opens or makes the journal at `path`, and reads what is kept of `epoch`. All else is of the past and deleted.
     ///
+    /// A file that is damaged, as a power cut may leave it, is put aside as `<path>.damaged`, and a new one begun.
+    ///
     /// # Errors
     ///
     /// [`JournalError`].
     pub fn open(path: &Path, epoch: &Epoch) -> Result<(Self, Kept), JournalError> {
+        Self::open_as_it_is(path, epoch).or_else(|error| {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            warn!("{error}: beginning a new one");
+            put_aside(path).map_err(|source| JournalError::Damaged {
+                path: path.to_owned(),
+                source,
+            })?;
+            Self::open_as_it_is(path, epoch)
+        })
+    }
+
+    fn open_as_it_is(path: &Path, epoch: &Epoch) -> Result<(Self, Kept), JournalError> {
         let sqlite = |error| JournalError::Sqlite {
             path: path.to_owned(),
             error,
@@ -309,6 +353,24 @@ impl Carries for Journal {
         let cell: Option<[u8; CELL]> = read().map_err(|error| self.sqlite(error))?;
         Ok(cell.map(|bytes| from_bytes(&bytes)))
     }
+}
+
+/// Moves a database away, and deletes what SQLite keeps beside it: it would be taken for the next one's.
+fn put_aside(path: &Path) -> io::Result<()> {
+    fs::rename(path, beside(path, ".damaged"))?;
+    for suffix in ["-wal", "-shm"] {
+        match fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

@@ -114,14 +114,25 @@ fn cells_come_back_as_they_were_until_their_interface_is_removed() {
 }
 
 #[test]
-fn garbage_is_an_error_that_names_the_file() {
+fn a_damaged_journal_is_put_aside_and_a_new_one_begun() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal.db");
-    std::fs::write(
-        &path,
-        "not a database, but long enough to be looked at as one".repeat(99),
-    )
-    .unwrap();
-    let error = Journal::open(&path, &epoch(1)).unwrap_err().to_string();
-    assert!(error.contains("journal.db"), "{error}");
+    let garbage = "not a database, but long enough to be looked at as one".repeat(99);
+    for file in ["journal.db", "journal.db-wal"] {
+        std::fs::write(directory.path().join(file), &garbage).unwrap();
+    }
+    let (journal, kept) = Journal::open(&path, &epoch(1)).unwrap();
+    assert_eq!(kept, Kept::default());
+    drop(journal);
+    let aside = directory.path().join("journal.db.damaged");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), garbage);
+    Journal::open(&path, &epoch(1)).unwrap();
+}
+
+#[test]
+fn a_journal_that_cannot_be_opened_is_an_error_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Journal::open(directory.path(), &epoch(1)).unwrap_err();
+    let name = directory.path().display().to_string();
+    assert!(error.to_string().contains(&name), "{error}");
 }
