@@ -82,11 +82,23 @@ impl Observer {
             .into_iter()
             .filter(|handle| self.attach(*handle))
             .collect();
+        self.note_refused(new);
         if age == Age::New {
             self.mark_late(&attached);
             self.bind_from_start();
         }
         self.seed(&attached, &before);
+    }
+
+    fn note_refused(&mut self, tried: &[u32]) {
+        let now = kernel_now();
+        for ifindex in tried {
+            if self.books.interfaces.at(*ifindex).is_some() {
+                self.refused.forget(*ifindex);
+            } else {
+                self.refused.note(*ifindex, now);
+            }
+        }
     }
 
     /// Marks the new interfaces on which the pod may have sent something before the programs were attached just now.
@@ -191,8 +203,23 @@ impl Observer {
         false
     }
 
+    /// Tries interfaces again that could not be observed, or were taken for gone.
+    pub(super) fn try_again(&mut self, links: Vec<Link>) {
+        let now = kernel_now();
+        let due = links.into_iter().filter(|link| {
+            let missing = self.books.interfaces.at(link.ifindex).is_none();
+            let wanted = link.may_be_pods() && !self.set_aside.contains(&link.ifindex);
+            missing && wanted && self.refused.is_due(link.ifindex, now)
+        });
+        let due: Vec<Link> = due.collect();
+        if !due.is_empty() {
+            self.added(due, Age::Older);
+        }
+    }
+
     fn removed(&mut self, ifindex: u32) {
         self.links.remove(&ifindex);
+        self.refused.forget(ifindex);
         self.set_aside.remove(&ifindex);
         if let Some(handle) = self
             .books

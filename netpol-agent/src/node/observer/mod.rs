@@ -9,6 +9,7 @@ mod attaching;
 mod binding;
 mod delivery;
 mod reading;
+mod refused;
 mod seeding;
 mod start;
 mod verifying;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::delivery::UnderWay;
+use self::refused::Refused;
 use super::attach::{AttachError, Attacher, Instance, Mechanism, PinRoot};
 use super::bind::{BindOptions, Binder};
 use super::books::Books;
@@ -120,6 +122,8 @@ struct Observer {
     links: BTreeMap<u32, Link>,
     /// Interfaces that were never bound and are no longer observed, by ifindex.
     set_aside: BTreeSet<u32>,
+    /// Interfaces to which the programs could not be attached.
+    refused: Refused,
     /// Pods whose interface died, and when, in nanoseconds of `CLOCK_MONOTONIC`.
     former: BTreeMap<PodIdentity, u64>,
     /// The pods of this node, as of the last look at the index.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::refused::Refused;
 use super::{Observer, ObserverError, ObserverOptions, Sources, Timers};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::node::account::Account;
@@ -136,6 +137,7 @@ impl Observer {
             index,
             links: BTreeMap::new(),
             set_aside: BTreeSet::new(),
+            refused: Refused::default(),
             former: BTreeMap::new(),
             pods: Vec::new(),
             bind_at: None,

@@ -21,7 +21,10 @@ impl Observer {
             }
         }
         match links::scan() {
-            Ok(links) => self.judge_sight(&links),
+            Ok(links) => {
+                self.judge_sight(&links);
+                self.try_again(links);
+            }
             Err(error) => warn!(node = self.name(), "{error}"),
         }
         self.read_addresses();
