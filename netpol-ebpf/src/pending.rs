@@ -135,10 +135,16 @@ impl Handshake {
         Self((self.0 & !(3 << 44)) | ((state as u64) << 44))
     }
 
+    /// Whether it is not yet to be given up.
+    #[inline(always)]
+    pub(crate) const fn is_recent(self, now: u64) -> bool {
+        self.age(now) < LIFETIME
+    }
+
     /// Whether it still waits for an answer that may come.
     #[inline(always)]
     const fn is_alive(self, now: u64) -> bool {
-        matches!(self.state(), State::Pending) && self.age(now) < LIFETIME
+        matches!(self.state(), State::Pending) && self.is_recent(now)
     }
 
     #[inline(always)]

@@ -433,3 +433,35 @@ fn flags_that_no_stack_sends_are_malformed() {
         assert_eq!(feed(&fake, c.forth(flags, 1, 1)), Fate::Malformed);
     }
 }
+
+#[test]
+fn an_interface_that_hides_answers_is_found_out_by_the_end_of_a_connection() {
+    let fake = fake();
+    let c = outward(40_000, 443);
+    feed_all(&fake, [c.syn(), c.ack(), c.fin(), c.fin()]);
+    assert_eq!(fake.sum(&tcp(Egress, 443)), (1, 1, 0));
+    assert_eq!(fake.statistics(IFINDEX).unseen_answers, 1);
+    assert_eq!(fake.statistics(IFINDEX).handshakes_to_pod, 0);
+}
+
+#[test]
+fn where_answers_are_seen_the_end_of_a_connection_proves_nothing_new() {
+    let mut fake = fake();
+    let c = outward(40_000, 443);
+    feed_all(&fake, [c.syn(), c.syn_ack(), c.ack()]);
+    let waiting = outward(40_001, 443);
+    feed(&fake, waiting.syn());
+    fake.forget_pending();
+    feed(&fake, c.fin());
+    assert_eq!(fake.sum(&tcp(Egress, 443)), (2, 1, 0));
+    assert_eq!(fake.statistics(IFINDEX).unseen_answers, 0);
+}
+
+#[test]
+fn what_others_open_towards_the_pod_is_no_answer_to_it() {
+    let fake = fake();
+    let probe = inward(50_000, 80);
+    feed_all(&fake, [probe.syn(), probe.syn_ack()]);
+    assert_eq!(fake.statistics(IFINDEX).handshakes_to_pod, 0);
+    assert_eq!(fake.statistics(IFINDEX).handshakes_from_pod, 1);
+}

@@ -164,3 +164,18 @@ fn over_its_quota_an_interface_still_gets_the_edge_of_a_reply() {
     assert_eq!(fake.entries(Attempts), []);
     assert_eq!(fake.statistics(IFINDEX).attempts_recovered, 1);
 }
+
+#[test]
+fn a_slot_remembers_a_lost_attempt_for_a_while_only() {
+    let over_quota = InterfaceConfig {
+        quota: 0,
+        ..config()
+    };
+    let fake = fake_with(LIMITS, over_quota);
+    let datagram = (FromPod, Frame::udp(pod(40_000), peer(8125)));
+    feed_all(&fake, [datagram.clone(), datagram.clone()]);
+    assert_eq!(fake.statistics(IFINDEX).attempts_lost, 1);
+    fake.pass(200_000_000_000);
+    feed(&fake, datagram);
+    assert_eq!(fake.statistics(IFINDEX).attempts_lost, 2);
+}

@@ -98,6 +98,9 @@ pub enum KernelError {
     /// A deletion failed.
     #[error("the kernel refused to delete a map entry")]
     Delete(#[source] io::Error),
+    /// An entry could not be made.
+    #[error("an edge that is known could not be put into its kernel map")]
+    Insert(#[source] io::Error),
     /// No slot is left for an interface.
     #[error(
         "no slot is left for interface {ifindex}: more than {} interfaces with neighbouring indexes are observed; \

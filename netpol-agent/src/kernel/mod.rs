@@ -177,6 +177,22 @@ impl Kernel {
         self.table(kind).walk(visit)
     }
 
+    /// Makes an entry without counts, so that the program knows which end of a conversation under way is the client.
+    /// `time`, in nanoseconds of `CLOCK_MONOTONIC`, is when it was found. `false` if there is an entry already, which
+    /// stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Insert`] if the kernel refuses, or the map is full.
+    pub fn insert(&self, kind: MapKind, key: &EdgeKey, time: u64) -> Result<bool, KernelError> {
+        let value = EdgeValue {
+            first_seen: time,
+            last_seen: time,
+            ..EdgeValue::default()
+        };
+        self.table(kind).insert(key, &value)
+    }
+
     /// Deletes an entry and gives its last value, `None` if there was none. An attempt's place in the quota of its
     /// interface is free again.
     ///

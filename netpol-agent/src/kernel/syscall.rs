@@ -1,13 +1,17 @@
-//! The commands of bpf(2) that aya has no face for: batched look-up, and look-up with deletion.
+//! The commands of bpf(2) on maps of raw bytes: insertion, batched look-up, and look-up with deletion.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// `BPF_MAP_LOOKUP_ELEM` and its like, from `include/uapi/linux/bpf.h`.
 const LOOKUP: libc::c_long = 1;
+const UPDATE: libc::c_long = 2;
 const DELETE: libc::c_long = 3;
 const LOOKUP_AND_DELETE: libc::c_long = 21;
 const LOOKUP_BATCH: libc::c_long = 24;
+
+/// `BPF_NOEXIST`: make an entry, never change one.
+const NO_EXIST: u64 = 1;
 
 /// The attributes of commands on one element.
 #[repr(C)]
@@ -102,6 +106,27 @@ pub(super) fn take<const K: usize, const V: usize>(
             Ok(element::<K, V>(DELETE, map, key)?.and(value))
         }
         other => other,
+    }
+}
+
+/// Makes an entry, unless there is one already; whether it did.
+pub(super) fn insert<const K: usize, const V: usize>(
+    map: BorrowedFd<'_>,
+    key: &[u8; K],
+    value: &[u8; V],
+) -> io::Result<bool> {
+    let mut attributes = Element {
+        map_fd: descriptor(map),
+        key: address(key.as_ptr()),
+        value: address(value.as_ptr()),
+        flags: NO_EXIST,
+        ..Element::default()
+    };
+    // SAFETY: key and value outlive the call and have the map's sizes, which `Table` checked.
+    match unsafe { bpf(UPDATE, &mut attributes) } {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `EDGES` and `ATTEMPTS`: walking in batches, deleting.
+//! `EDGES` and `ATTEMPTS`: walking in batches, inserting, deleting.
 
 use std::os::fd::AsFd as _;
 
@@ -49,6 +49,11 @@ impl Table {
                 return Ok(());
             }
         }
+    }
+
+    pub(super) fn insert(&self, key: &EdgeKey, value: &EdgeValue) -> Result<bool, KernelError> {
+        let map = self.map.fd().as_fd();
+        syscall::insert(map, &key.to_bytes(), &value.to_bytes()).map_err(KernelError::Insert)
     }
 
     pub(super) fn delete(&self, key: &EdgeKey) -> Result<Option<EdgeValue>, KernelError> {

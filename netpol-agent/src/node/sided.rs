@@ -48,7 +48,7 @@ pub fn judge(passed: &Passed) -> Sight {
         (true, false) if stats.unseen_answers == 0 => Sight::Unproven,
         (true, false) if answers_pass(passed) => Sight::Blind,
         (true, false) => Sight::OneSided,
-        (false, true) => blind_if(passed.rx_packets >= UNEXPLAINED),
+        (false, true) => blind_if(passed.rx_packets >= UNEXPLAINED && !explained(passed)),
         (false, false) => blind_if(unexplained(passed)),
     }
 }
@@ -64,8 +64,12 @@ fn answers_pass(passed: &Passed) -> bool {
 
 fn unexplained(passed: &Passed) -> bool {
     let packets = passed.rx_packets.saturating_add(passed.tx_packets);
-    let explained = passed.datagrams.saturating_add(passed.stats.other_protocol);
-    !passed.older_connections && explained == 0 && packets >= UNEXPLAINED
+    !explained(passed) && packets >= UNEXPLAINED
+}
+
+/// Whether packets have a reason that leaves no handshake.
+fn explained(passed: &Passed) -> bool {
+    passed.older_connections || passed.datagrams > 0 || passed.stats.other_protocol > 0
 }
 
 fn blind_if(proven: bool) -> Sight {
@@ -113,6 +117,8 @@ mod tests {
             // The pod answers, and the program from the pod does not see it.
             (0, 50, 0, 5_000, 5_000, Sight::Blind),
             (0, 50, 0, 0, 50, Sight::Unproven),
+            // A server behind a redirect that opens few connections of its own.
+            (2_005, 0, 5, 30_000, 9, Sight::OneSided),
         ] {
             let case = passed(from, to, unseen, rx, tx);
             assert_eq!(judge(&case), expected, "{case:?}");

@@ -125,6 +125,23 @@ impl EdgeValue {
             last_seen: u64::from_ne_bytes(part(bytes, 32)),
         }
     }
+
+    /// The bytes of the value as the kernel reads them.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        let words = [
+            self.attempts,
+            self.answered,
+            self.refused,
+            self.first_seen,
+            self.last_seen,
+        ];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
 }
 
 impl FirstSight {

@@ -37,7 +37,7 @@ pub struct InterfaceStats {
     pub other_protocol: u64,
     /// Handshake packets (SYN, SYN-ACK, RST, INIT …) seen from the pod.
     pub handshakes_from_pod: u64,
-    /// Handshake packets seen towards the pod.
+    /// Answers to handshakes (SYN-ACK, RST, INIT ACK, ABORT) seen towards the pod.
     pub handshakes_to_pod: u64,
     /// Handshakes whose answer was proven by the pod's later packets although no answer was seen.
     pub unseen_answers: u64,

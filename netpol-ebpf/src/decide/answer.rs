@@ -130,7 +130,7 @@ impl<S: Store> Scene<'_, S> {
 
     /// Makes sure that the edge of an answer that was counted already has not been deleted or lost since.
     #[inline(always)]
-    fn keep_edge(&self, key: &Key, now: u64) {
+    pub(super) fn keep_edge(&self, key: &Key, now: u64) {
         if !self.is_known(key) {
             self.count_answer(key, Counted::Attempts, now);
         }
@@ -169,10 +169,10 @@ impl<S: Store> Scene<'_, S> {
         set.remember(tag, handshake, now);
     }
 
-    /// The pod's own later segment or COOKIE ECHO on an interface that does not show answers. If it is the `last` that can
-    /// prove anything, it also speaks for an attempt whose slot was lost.
+    /// The pod's own later segment or COOKIE ECHO to an answer that was not seen. If `for_lost`, it also speaks for an
+    /// attempt whose slot was lost.
     #[inline(never)]
-    pub(super) fn count_proof(&self, packet: &mut Packet, last: bool, now: u64) {
+    pub(super) fn count_proof(&self, packet: &mut Packet, for_lost: bool, now: u64) {
         packet.orient(self.side.sent_by_client());
         let tag = self.tag(packet);
         if let Some(handshake) = self.pending(tag) {
@@ -180,7 +180,7 @@ impl<S: Store> Scene<'_, S> {
                 self.update(tag, handshake.with(State::Answered));
                 self.count_unseen(&packet.key, handshake.counted(), now);
             }
-        } else if last && self.open_attempts(&packet.key) > 0 {
+        } else if for_lost && self.open_attempts(&packet.key) > 0 {
             self.count_unseen(&packet.key, Counted::Attempts, now);
         }
     }

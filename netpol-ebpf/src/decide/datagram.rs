@@ -5,7 +5,7 @@ use netpol_common::abi::{Direction, Fate};
 use super::Scene;
 use crate::counts::Counts;
 use crate::packet::Packet;
-use crate::pending::{Counted, State};
+use crate::pending::{Counted, Handshake, State, Tag};
 use crate::store::{Store, Table};
 
 /// Who a datagram may come from.
@@ -84,7 +84,7 @@ impl<S: Store> Scene<'_, S> {
         }
         packet.orient(self.direction(Sender::Client));
         let tag = self.tag(packet);
-        if lossy && self.pending(tag).is_some() {
+        if lossy && self.remembered(tag, now).is_some_and(waits) {
             return Fate::UdpNew;
         }
         let counted = self.make_attempt(&packet.key, now);
@@ -99,14 +99,23 @@ impl<S: Store> Scene<'_, S> {
     fn answers_lost_attempt(&self, packet: &mut Packet, now: u64) -> bool {
         packet.orient(self.direction(Sender::Server));
         let tag = self.tag(packet);
-        let Some(handshake) = self.pending(tag) else {
+        let Some(handshake) = self.remembered(tag, now) else {
             return false;
         };
-        if handshake.state() != State::Answered {
+        if waits(handshake) {
             self.update(tag, handshake.with(State::Answered));
             self.count_answer(&packet.key, handshake.counted(), now);
+        } else {
+            self.keep_edge(&packet.key, now);
         }
         true
+    }
+
+    /// The pending slot of this tag, unless it is so old that the conversation may be another.
+    #[inline(always)]
+    fn remembered(&self, tag: Tag, now: u64) -> Option<Handshake> {
+        self.pending(tag)
+            .filter(|handshake| handshake.is_recent(now))
     }
 
     #[inline(always)]
@@ -116,4 +125,10 @@ impl<S: Store> Scene<'_, S> {
             Sender::Server => self.side.sent_by_server(),
         }
     }
+}
+
+/// Whether a datagram that only a slot remembers still waits for its reply.
+#[inline(always)]
+fn waits(handshake: Handshake) -> bool {
+    handshake.state() != State::Answered
 }

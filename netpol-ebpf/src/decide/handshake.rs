@@ -35,9 +35,7 @@ impl<S: Store> Scene<'_, S> {
         let Some(act) = act else {
             return Fate::Malformed;
         };
-        if matches!(act, Act::Open | Act::Answer | Act::Refuse) {
-            self.count_handshake();
-        }
+        self.count_handshake(act);
         match act {
             Act::Open => self.attempt(packet),
             Act::Answer => self.answer(packet),
@@ -51,26 +49,30 @@ impl<S: Store> Scene<'_, S> {
         }
     }
 
-    /// On a one-sided interface the pod's own packets prove that it was answered: its last one for sure, and plain ones
-    /// soon after its SYN.
+    /// The pod's own packets prove that it was answered: its last one on every interface, which is how a one-sided one is
+    /// found out, and plain ones soon after its SYN where the interface is known to be one-sided.
     #[inline(always)]
     fn prove(&self, packet: &mut Packet, last: bool) {
-        let is_blind = self.side == Side::FromPod && self.interface.config.one_sided();
-        if !is_blind {
+        let one_sided = self.interface.config.one_sided();
+        if self.side == Side::ToPod || !(last || one_sided) {
             return;
         }
         let now = self.store.now();
         if last || self.interface.stats.began_within(PROOF_SPAN, now) {
-            self.count_proof(packet, last, now);
+            self.count_proof(packet, last && one_sided, now);
         }
     }
 
+    /// Towards the pod only answers count: what others open, such as the node's probes, may come another way than answers.
     #[inline(always)]
-    fn count_handshake(&self) {
+    fn count_handshake(&self, act: Act) {
         let stats = self.interface.stats;
-        match self.side {
-            Side::FromPod => stats.handshakes_from_pod.bump(),
-            Side::ToPod => stats.handshakes_to_pod.bump(),
+        match (self.side, act) {
+            (Side::FromPod, Act::Open | Act::Answer | Act::Refuse) => {
+                stats.handshakes_from_pod.bump();
+            }
+            (Side::ToPod, Act::Answer | Act::Refuse) => stats.handshakes_to_pod.bump(),
+            _ => {}
         }
     }
 }
