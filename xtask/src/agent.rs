@@ -46,7 +46,7 @@ impl Agent {
     pub fn start(settings: &Settings, lab: &Lab) -> Result<Self> {
         fs::create_dir_all(&settings.state)
             .with_context(|| format!("make {}", settings.state.display()))?;
-        let log = settings.state.join("agent.log");
+        let log = new_log(&settings.state);
         let errors = File::create(&log).with_context(|| format!("make {}", log.display()))?;
         let mut command = settings.command(lab);
         command
@@ -134,6 +134,18 @@ impl Drop for Agent {
     }
 }
 
+/// A log for each start: what an earlier agent said must not be taken for this one's words.
+fn new_log(state: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let log = state.join(format!("agent-{number}.log"));
+        if !log.exists() {
+            return log;
+        }
+        number += 1;
+    }
+}
+
 impl Settings {
     fn command(&self, lab: &Lab) -> Command {
         let mut command = Command::new(&self.program);
@@ -143,14 +155,8 @@ impl Settings {
             .arg("--state-dir")
             .arg(&self.state)
             .arg("--cni-cache")
-            .arg(lab.cni_cache().join("results"))
-            .args(["--instance", lab.tag()]);
-        for node in Node::ALL {
-            let namespace = lab.node_namespace(node);
-            command
-                .arg("--node")
-                .arg(format!("{}={}", node.name(), namespace.display()));
-        }
+            .arg(lab.cni_cache().join("results"));
+        place(&mut command, lab);
         command.args(&self.arguments);
         command
     }
@@ -162,7 +168,22 @@ impl Settings {
     /// If the agent's own command for that fails.
     pub fn detach(&self, lab: &Lab) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command::run(command.args(["detach", "--instance", lab.tag()]))
+        command.arg("detach");
+        place(&mut command, lab);
+        command::run(&mut command)
+    }
+}
+
+/// Adds the arguments that say where the agent works: its instance, its BPF file system, its nodes.
+fn place(command: &mut Command, lab: &Lab) {
+    command
+        .args(["--instance", lab.tag(), "--bpffs"])
+        .arg(lab.bpffs());
+    for node in Node::ALL {
+        let namespace = lab.node_namespace(node);
+        command
+            .arg("--node")
+            .arg(format!("{}={}", node.name(), namespace.display()));
     }
 }
 

@@ -8,6 +8,7 @@ pub mod command;
 pub mod compare;
 pub mod demo;
 pub mod lab;
+pub mod learn;
 pub mod say;
 pub mod setup;
 

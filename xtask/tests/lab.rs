@@ -30,20 +30,15 @@ fn unique(name: &str) -> String {
 
 /// Everything in the kernel that bears the tag.
 fn remains(tag: &str) -> BTreeSet<PathBuf> {
-    [
-        "/run/netns",
-        "/sys/fs/cgroup",
-        "/sys/fs/cgroup/unified",
-        "/sys/fs/bpf/netpol",
-    ]
-    .into_iter()
-    .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
-    .map(|entry| entry.path())
-    .filter(|path| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(tag))
-    })
-    .collect()
+    ["/run/netns", "/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(tag))
+        })
+        .collect()
 }
 
 /// Every step up to the end of the agent's run; each client checks what becomes of its attempts.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, setsid};
 
 use super::state::{ProcessId, State};
-use super::{cgroup, netns};
+use super::{bpffs, cgroup, netns};
 
 /// How long processes that were killed may take to vanish.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,7 +84,7 @@ pub fn take_away(directory: &Path) -> Result<()> {
         netns::remove(name)?;
     }
     cgroup::remove(&state.tag)?;
-    remove_pins(&state.tag)?;
+    bpffs::remove(directory)?;
     fs::remove_file(directory.join("state.json")).context("remove the lab's record")?;
     fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))
 }
@@ -106,20 +106,4 @@ pub(super) fn end_processes(namespaces: &[String]) -> Result<()> {
         }
         sleep(Duration::from_millis(20));
     }
-}
-
-/// Removes what an agent that ran as an instance of this lab left in bpffs, which detaches its programs.
-fn remove_pins(tag: &str) -> Result<()> {
-    let Ok(entries) = fs::read_dir("/sys/fs/bpf/netpol") else {
-        return Ok(());
-    };
-    let pins: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(tag))
-        .map(|entry| entry.path())
-        .collect();
-    for pin in pins {
-        fs::remove_dir_all(&pin).with_context(|| format!("remove {}", pin.display()))?;
-    }
-    Ok(())
 }

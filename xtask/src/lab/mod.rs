@@ -3,6 +3,7 @@
 //! A lab lives for the process that made it. Everything that it makes in the kernel bears the lab's tag, which is
 //! written down first; a guard process takes it all away when the owner lets go or dies.
 
+mod bpffs;
 mod cgroup;
 pub mod cluster;
 pub mod cni;
@@ -102,6 +103,7 @@ impl Lab {
             running: BTreeMap::new(),
             next_pod: 1,
         };
+        bpffs::make(&lab.directory)?;
         topology::make(&lab.names())?;
         lab.program_services()?;
         lab.state.ready = true;
@@ -134,6 +136,12 @@ impl Lab {
     #[must_use]
     pub fn cni_cache(&self) -> PathBuf {
         cni::cache(&self.directory)
+    }
+
+    /// Where the lab's own BPF file system is mounted.
+    #[must_use]
+    pub fn bpffs(&self) -> PathBuf {
+        bpffs::path(&self.directory)
     }
 
     /// What the names of everything that the lab makes begin with.

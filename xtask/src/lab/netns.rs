@@ -110,7 +110,7 @@ pub(super) fn nft(name: &str, rules: &str) -> Result<()> {
     })
 }
 
-/// The processes whose network namespace bears one of these names.
+/// The processes with a thread whose network namespace bears one of these names.
 #[must_use]
 pub(super) fn processes(names: &[String]) -> Vec<i32> {
     let inodes: Vec<u64> = names.iter().filter_map(|name| inode(&path(name))).collect();
@@ -120,11 +120,17 @@ pub(super) fn processes(names: &[String]) -> Vec<i32> {
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            inode(&PathBuf::from(format!("/proc/{pid}/ns/net")))
-                .is_some_and(|inode| inodes.contains(&inode))
-        })
+        .filter(|pid| threads(*pid).any(|inode| inodes.contains(&inode)))
         .collect()
+}
+
+/// The network namespaces of a process's threads: one that observes nodes has threads in each of theirs.
+fn threads(pid: i32) -> impl Iterator<Item = u64> {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| inode(&task.path().join("ns/net")))
 }
 
 fn inode(path: &Path) -> Option<u64> {

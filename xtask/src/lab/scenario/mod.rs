@@ -41,6 +41,17 @@ pub struct Step {
     unresolved: &'static [Nobody],
 }
 
+impl Step {
+    /// Plays the step.
+    ///
+    /// # Errors
+    ///
+    /// Names the step, if something happened in it that is not in the script.
+    pub fn play(&self, stage: &mut Stage) -> Result<()> {
+        (self.act)(stage).with_context(|| format!("in the step {:?}", self.name))
+    }
+}
+
 /// After how long an attempt counts as unanswered, and some more for the agent to notice.
 const UNANSWERED: Duration = Duration::from_secs(33);
 
@@ -69,7 +80,7 @@ pub fn act(stage: &mut Stage, phase: Phase, mut progress: impl FnMut(&str)) -> R
     }
     for step in steps().filter(|step| step.phase == phase) {
         progress(step.name);
-        (step.act)(stage).with_context(|| format!("in the step {:?}", step.name))?;
+        step.play(stage)?;
     }
     Ok(())
 }
