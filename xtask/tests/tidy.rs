@@ -146,19 +146,19 @@ fn opens_with_purpose(path: &Path) -> bool {
         .is_some_and(|line| line.starts_with("//!"))
 }
 
-/// Crate roots: found by cargo, not by a `mod`.
+/// Crate roots: found by cargo, by their place or by the manifest, not by a `mod`.
 fn is_root(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let in_bin = path
-        .parent()
-        .and_then(Path::file_name)
-        .is_some_and(|folder| folder == "bin");
-    in_bin
-        || (matches!(name, "lib.rs" | "main.rs")
-            && path.parent().is_some_and(|p| p.ends_with("src")))
+    let inside = path
+        .strip_prefix(root())
+        .expect("sources are below the root");
+    let mut parts = inside.components();
+    let member = root().join(parts.next().expect("a source is in a member"));
+    let relative = parts.as_path();
+    let by_place = relative == Path::new("src/lib.rs")
+        || relative == Path::new("src/main.rs")
+        || relative.starts_with("src/bin");
+    by_place
+        || read(&member.join("Cargo.toml")).contains(&format!("path = \"{}\"", relative.display()))
 }
 
 /// Whether a sibling or parent file declares the module of `path`.
