@@ -210,10 +210,18 @@ impl Entry {
         self.open_at
     }
 
-    /// Whether everything that is known of it was delivered, under whatever revision.
+    /// Whether nothing was ever counted: the entry was made to tell the direction of a conversation under way, and is
+    /// no edge by itself.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let totals = self.totals();
+        totals.is_some_and(|totals| totals.counts == Counts::default())
+    }
+
+    /// Whether everything that is known of it was delivered, under whatever revision; of a blank one there is nothing.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.totals() == self.delivered.map(|delivered| delivered.totals)
+        self.is_blank() || self.totals() == self.delivered.map(|delivered| delivered.totals)
     }
 
     /// Its cell in `map`, if that map still holds an entry.
@@ -289,7 +297,7 @@ impl Account {
         }
     }
 
-    /// Takes note that a connection of `key` was open at `time`. Returns whether the key is known, be it from what is
+    /// Takes note that a connection of `key` was open at `time`. Returns whether anything was counted of it, be it from what is
     /// carried of it: a connection may stay open longer than its entry.
     ///
     /// # Errors
@@ -303,7 +311,7 @@ impl Account {
     ) -> Result<bool, C::Error> {
         if !self.entries.contains_key(key) {
             let carried = recall(key, carries)?;
-            if carried.totals().is_none() {
+            if carried.totals().is_none() || carried.is_blank() {
                 return Ok(false);
             }
             self.entries.insert(*key, carried);
@@ -311,7 +319,7 @@ impl Account {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.open_at = entry.open_at.max(time);
         }
-        Ok(true)
+        Ok(self.entries.get(key).is_some_and(|entry| !entry.is_blank()))
     }
 
     /// Every key, in canonical order.

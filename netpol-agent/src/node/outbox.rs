@@ -232,6 +232,7 @@ fn changed_edges(books: &Books, all: bool) -> Vec<(EdgeKey, Delivered)> {
             revision: interface.revision,
         };
         let wanted = match entry.delivered() {
+            _ if entry.is_blank() => false,
             Some(old) if old == &new => false,
             Some(old) => all || is_news(old, &new),
             None => true,

@@ -148,7 +148,7 @@ impl<'a> OfInterface<'a> {
 
     fn is_delivered(&self, entry: &Entry) -> bool {
         let revision = entry.delivered().map(|delivered| delivered.revision);
-        entry.is_settled() && revision == self.revision
+        entry.is_settled() && (entry.is_blank() || revision == self.revision)
     }
 
     fn is_idle(&self, map: MapKind, key: &EdgeKey, last_seen: u64) -> bool {

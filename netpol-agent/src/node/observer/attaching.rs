@@ -73,7 +73,9 @@ impl Observer {
         let before = match age {
             Age::Older => {
                 self.bind_from_start();
-                self.open_connections(&handles)
+                let before = self.open_connections(&handles);
+                self.tell_directions(&before);
+                before
             }
             // Its pod's first connection may be over before anything was looked up.
             Age::New => Vec::new(),

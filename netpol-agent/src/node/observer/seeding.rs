@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use netpol_common::words::Protocol;
 use tracing::{debug, warn};
 
 use super::Observer;
@@ -25,6 +26,7 @@ impl Observer {
             return;
         }
         let after = self.open_connections(&handles);
+        self.tell_directions(&after);
         // After the look, so that what it found and the program counted is known to be counted.
         if let Err(error) = self.walk() {
             return warn!(
@@ -48,6 +50,23 @@ impl Observer {
         handles
             .into_iter()
             .for_each(|handle| self.keep_seeds(handle));
+    }
+
+    /// Tells the kernel program who is the client of datagram conversations under way. It takes whoever it sees first
+    /// for the client, which may be a server that is replying.
+    pub(super) fn tell_directions(&self, open: &[(ObservedKey, u64)]) {
+        let datagrams = open.iter().filter(|(key, _)| key.protocol == Protocol::Udp);
+        for (key, _) in datagrams {
+            let told = self
+                .kernel
+                .insert(MapKind::Edges, &kernel_key(key), kernel_now());
+            if let Err(error) = told {
+                return warn!(
+                    node = self.name(),
+                    "cannot tell who is the client of a conversation under way: {error}"
+                );
+            }
+        }
     }
 
     /// Takes note of every edge that has an open connection.
@@ -122,7 +141,7 @@ impl Observer {
                 .carried(MapKind::Edges, &key)
                 .ok()
                 .flatten()
-                .is_some()
+                .is_some_and(|cell| cell.total().answered > 0)
         };
         totals.is_some_and(|totals| totals.counts.answered > 0) || carried()
     }

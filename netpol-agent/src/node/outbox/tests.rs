@@ -156,6 +156,15 @@ fn foreign_edges_are_counted_and_not_learned() {
 }
 
 #[test]
+fn a_blank_entry_is_no_edge_until_something_is_counted() {
+    let mut world = World::new();
+    world.seen(80, "10.1.0.5", 0, 0);
+    assert!(world.ports(100 * SECOND, Urgency::All).is_empty());
+    world.seen(80, "10.1.0.5", 0, 1);
+    assert_eq!(world.ports(101 * SECOND, Urgency::Due), [80]);
+}
+
+#[test]
 fn edges_of_an_unbound_interface_wait() {
     let mut world = World::new();
     world.books.interfaces.insert(Interface::new(1, 3, "veth1"));

@@ -133,6 +133,24 @@ fn an_edge_with_an_open_connection_stays() {
 }
 
 #[test]
+fn a_blank_entry_goes_once_idle_without_being_delivered() {
+    for (idle, goes) in [(24 * HOUR, false), (24 * HOUR + 1, true)] {
+        let mut world = World::bound();
+        let value = EdgeValue {
+            first_seen: 5,
+            last_seen: NOW - idle,
+            ..EdgeValue::default()
+        };
+        let key = key(UDP, OWN, 53);
+        let observed = world
+            .account
+            .observe(MapKind::Edges, key, &value, &NoCarries);
+        observed.unwrap();
+        assert_eq!(!world.plan().delivered.is_empty(), goes, "{idle}");
+    }
+}
+
+#[test]
 fn a_fuller_map_makes_entries_go_sooner() {
     for (entries, idle, goes) in [
         (499, 11 * MINUTE, false),
