@@ -2,6 +2,7 @@
 
 mod fake;
 mod frame;
+pub mod golden;
 pub mod script;
 
 pub use fake::{Fake, LIMITS, Limits};
