@@ -15,9 +15,9 @@ use crate::source::{Linear, Whole};
 pub(crate) fn observe(context: &TcContext, side: Side) {
     let linear = Linear::new(context);
     if packet::is_plain_segment(&linear) && !Maps.one_sided() {
-        counters::end(Fate::TcpData);
+        counters::end_as_data();
     } else {
-        counters::end(look(context, linear, side));
+        counters::end(look(context, linear, side), context.len());
     }
 }
 

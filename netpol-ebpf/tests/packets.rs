@@ -32,7 +32,7 @@ fn alone(side: Side, frame: &[u8], linear: usize) -> (&'static str, Vec<String>)
 }
 
 fn golden() -> Vec<Golden> {
-    let packets = packets().unwrap();
+    let packets = packets().expect("a golden file that can be read");
     assert!(packets.len() > 100, "{} packets", packets.len());
     packets
 }

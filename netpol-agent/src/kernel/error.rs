@@ -130,9 +130,17 @@ impl From<EbpfError> for KernelError {
 }
 
 impl KernelError {
-    /// The error of a program that was not loaded.
+    /// The error of a program that was not loaded. The verifier answers by the same numbers as missing rights do, but
+    /// not without words.
     pub(super) fn program(name: &'static str, error: ProgramError) -> Self {
-        refused(&error, "load the kernel program").unwrap_or_else(|| Self::Program {
+        let words = match &error {
+            ProgramError::LoadError { verifier_log, .. } => verifier_log.to_string(),
+            _ => String::new(),
+        };
+        let no_rights = words
+            .is_empty()
+            .then(|| refused(&error, "load the kernel program"));
+        no_rights.flatten().unwrap_or_else(|| Self::Program {
             name,
             source: Box::new(error),
         })
