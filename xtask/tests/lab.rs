@@ -41,6 +41,16 @@ fn remains(tag: &str) -> BTreeSet<PathBuf> {
         .collect()
 }
 
+/// Whether a BPF file system is mounted below the directory.
+fn has_bpffs(directory: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (path, kind) = (fields.next().unwrap(), fields.next().unwrap());
+        kind == "bpf" && Path::new(path).starts_with(directory)
+    })
+}
+
 /// Every step up to the end of the agent's run; each client checks what becomes of its attempts.
 fn play(plugin: Plugin) -> Result<()> {
     let lab = Lab::up(options(plugin.name(), plugin))?;
@@ -84,8 +94,10 @@ fn a_lab_goes_when_its_owner_is_killed() {
     let directory = keep("killed").unwrap();
     let state = State::load(&directory).unwrap();
     assert!(!remains(&state.tag).is_empty());
+    assert!(has_bpffs(&directory));
     kill(state.owner.pid).unwrap();
     wait_until_gone(&directory).unwrap();
+    assert!(!has_bpffs(&directory));
     assert_eq!(remains(&state.tag), BTreeSet::new());
 }
 
@@ -101,11 +113,13 @@ fn what_owner_and_guard_leave_behind_is_cleared_by_the_next_lab() {
         sleep(Duration::from_millis(20));
     }
     assert!(!remains(&state.tag).is_empty());
+    assert!(has_bpffs(&directory));
     Lab::up(options("after-orphan", Plugin::Ptp))
         .unwrap()
         .down()
         .unwrap();
     assert_eq!(remains(&state.tag), BTreeSet::new());
+    assert!(!has_bpffs(&directory));
     assert!(!directory.exists());
 }
 
