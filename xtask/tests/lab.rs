@@ -43,11 +43,15 @@ fn remains(tag: &str) -> BTreeSet<PathBuf> {
 
 /// Whether a BPF file system is mounted below the directory.
 fn has_bpffs(directory: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    assert!(
+        !mounts.is_empty(),
+        "the mounts of this process cannot be read"
+    );
     mounts.lines().any(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (path, kind) = (fields.next().unwrap(), fields.next().unwrap());
-        kind == "bpf" && Path::new(path).starts_with(directory)
+        let mut fields = line.split(' ');
+        let (path, kind) = (fields.nth(1), fields.next());
+        kind == Some("bpf") && path.is_some_and(|path| Path::new(path).starts_with(directory))
     })
 }
 
