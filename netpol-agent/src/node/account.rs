@@ -162,6 +162,12 @@ impl Cell {
         self.before + self.value
     }
 
+    /// Whether no entry of its key was deleted before the last one.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.before == Counts::default() && self.first_seen == self.entry
+    }
+
     /// The cell after its key was seen with `value`.
     fn seen(mut self, value: &EdgeValue) -> Self {
         if value.first_seen != self.entry {
@@ -216,6 +222,16 @@ impl Entry {
     pub fn is_blank(&self) -> bool {
         let totals = self.totals();
         totals.is_some_and(|totals| totals.counts == Counts::default())
+    }
+
+    /// Whether it was never answered, delivered or deleted so far.
+    #[must_use]
+    pub fn is_new_attempt(&self) -> bool {
+        let mut cells = self.cells.iter().flatten().map(|slot| &slot.cell);
+        self.delivered.is_none()
+            && cells.all(|cell| {
+                cell.is_first() && cell.value.answered == 0 && cell.value != Counts::default()
+            })
     }
 
     /// Whether everything that is known of it was delivered, under whatever revision; of a blank one there is nothing.

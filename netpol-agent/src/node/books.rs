@@ -84,7 +84,7 @@ impl Unlearned {
         match verdict {
             Verdict::Foreign => self.foreign += attempts,
             Verdict::NotForPod => self.not_for_pod += attempts,
-            Verdict::Learn | Verdict::Park => {}
+            Verdict::Learn | Verdict::Park | Verdict::Beyond => {}
         }
         self
     }

@@ -10,6 +10,7 @@ use netpol_common::abi::{Direction, EdgeKey, InterfaceStats};
 use netpol_common::words::Protocol;
 use serde::{Deserialize, Serialize};
 
+use super::account::Entry;
 use super::bind::Evidence;
 use super::ownership::{Ownership, judge};
 use crate::observe::{Losses, ObservedKey, PodIdentity, Source};
@@ -39,6 +40,9 @@ pub struct Interface {
     pub since: u64,
     /// How many packets had passed it until then, from and towards the pod.
     pub passed_before: (u64, u64),
+    /// How many of its edges were delivered and deleted without ever having been answered.
+    #[serde(default)]
+    pub unanswered: usize,
     /// What the agent itself let go of.
     pub dropped: Dropped,
     /// What the kernel counted for it, as of the last look.
@@ -65,7 +69,14 @@ pub struct Dropped {
     pub foreign: u64,
     /// Attempts of edges that are not learned, since somebody else was addressed.
     pub not_for_pod: u64,
+    /// Attempts of edges that were never answered, beyond [`UNANSWERED`].
+    #[serde(default)]
+    pub beyond: u64,
 }
+
+/// How many never-answered edges of one interface are delivered within an epoch, besides those that the kernel's map
+/// holds. A pod that scans would fill the store with them.
+pub const UNANSWERED: usize = 4096;
 
 /// The part of [`InterfaceStats`] that becomes [`Losses`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -87,6 +98,8 @@ pub enum Verdict {
     Foreign,
     /// Addressed to somebody else: counted.
     NotForPod,
+    /// The pod's, but never answered, like too many others before: counted.
+    Beyond,
 }
 
 /// Every interface handle of the epoch that still matters.
@@ -147,12 +160,23 @@ impl Interface {
         }
     }
 
+    /// What is to be done with one of its edges, of which `entry` is known.
+    #[must_use]
+    pub fn verdict_on(&self, key: &EdgeKey, entry: &Entry) -> Verdict {
+        match self.verdict(key) {
+            Verdict::Learn if self.unanswered >= UNANSWERED && entry.is_new_attempt() => {
+                Verdict::Beyond
+            }
+            verdict => verdict,
+        }
+    }
+
     /// What was lost, given the attempts of edges in the maps that are not learned.
     #[must_use]
     pub fn losses(&self, foreign: u64, not_for_pod: u64) -> Losses {
         Losses {
             edges_lost: self.lost.edges + self.dropped.parked,
-            attempts_lost: self.lost.attempts,
+            attempts_lost: self.lost.attempts + self.dropped.beyond,
             foreign: self.dropped.foreign + foreign,
             not_for_pod: self.dropped.not_for_pod + not_for_pod,
             observation_gap: self.gap,
@@ -368,6 +392,7 @@ mod tests {
                 parked: 2,
                 foreign: 10,
                 not_for_pod: 20,
+                beyond: 7,
             },
             lost: KernelLosses::default().later(&stats),
             gap: true,
@@ -375,7 +400,7 @@ mod tests {
         };
         let expected = Losses {
             edges_lost: 5,
-            attempts_lost: 5,
+            attempts_lost: 5 + 7,
             foreign: 11,
             not_for_pod: 22,
             observation_gap: true,

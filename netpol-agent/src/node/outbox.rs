@@ -237,7 +237,8 @@ fn changed_edges(books: &Books, all: bool) -> Vec<(EdgeKey, Delivered)> {
             Some(old) => all || is_news(old, &new),
             None => true,
         };
-        (wanted && is_learned(interface, key)).then_some((*key, new))
+        let learned = interface.verdict_on(key, entry) == Verdict::Learn;
+        (wanted && learned && observed(key).is_some()).then_some((*key, new))
     };
     books
         .account

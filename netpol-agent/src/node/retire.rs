@@ -125,7 +125,8 @@ impl<'a> OfInterface<'a> {
     }
 
     fn judge(&self, key: &EdgeKey, entry: &Entry, plan: &mut Plan) {
-        let verdict = self.interfaces.verdict(key);
+        let interface = self.interfaces.get(key.interface);
+        let verdict = interface.map_or(Verdict::Park, |known| known.verdict_on(key, entry));
         for map in [MapKind::Edges, MapKind::Attempts] {
             let Some(cell) = entry.live(map).filter(|cell| self.age(cell.entry) > YOUNG) else {
                 continue;
@@ -135,7 +136,9 @@ impl<'a> OfInterface<'a> {
                 Verdict::Learn if self.is_delivered(entry) && self.is_idle(map, key, last_seen) => {
                     plan.delivered.push((map, *key, *cell));
                 }
-                Verdict::Foreign | Verdict::NotForPod if self.is_idle(map, key, cell.last_seen) => {
+                Verdict::Foreign | Verdict::NotForPod | Verdict::Beyond
+                    if self.is_idle(map, key, cell.last_seen) =>
+                {
                     plan.unlearned.push((map, *key, verdict));
                 }
                 Verdict::Park if self.waited_long(cell) => {

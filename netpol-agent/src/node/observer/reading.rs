@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use netpol_common::abi::EdgeKey;
 use tracing::{info, warn};
 
 use super::Observer;
 use crate::kernel::{KernelError, MapKind};
+use crate::node::account::Cell;
 use crate::node::books::Books;
 use crate::node::clock::{Sample, kernel_now};
 use crate::node::interfaces::{Dropped, Verdict};
@@ -103,14 +105,32 @@ impl Observer {
     fn delete(&mut self, plan: &Plan) -> Result<(), Box<dyn std::error::Error>> {
         self.journal.carry(&plan.delivered)?;
         let mut raced = Vec::new();
-        for (map, key, _) in &plan.delivered {
+        for (map, key, cell) in &plan.delivered {
             let last = self.kernel.delete(*map, key)?;
             let changed = self.books.account.deleted(*map, key, last.as_ref());
+            self.count_unanswered(*map, key, cell);
             raced.extend(changed.map(|cell| (*map, *key, cell)));
         }
         self.journal.carry(&raced)?;
+        let touched: BTreeSet<u32> = plan
+            .delivered
+            .iter()
+            .map(|(_, key, _)| key.interface)
+            .collect();
+        touched
+            .into_iter()
+            .for_each(|handle| self.keep_interface(handle));
         self.drop_unlearned(plan)?;
         Ok(())
+    }
+
+    /// Counts a never-answered edge of which the store will be reminded no more.
+    fn count_unanswered(&mut self, map: MapKind, key: &EdgeKey, cell: &Cell) {
+        let unanswered = map == MapKind::Attempts && cell.is_first() && cell.value.answered == 0;
+        let interface = self.books.interfaces.get_mut(key.interface);
+        if let Some(interface) = interface.filter(|_| unanswered) {
+            interface.unanswered += 1;
+        }
     }
 
     fn drop_unlearned(&mut self, plan: &Plan) -> Result<(), KernelError> {
@@ -183,6 +203,7 @@ impl Dropped {
         match verdict {
             Verdict::Foreign => self.foreign += attempts,
             Verdict::NotForPod => self.not_for_pod += attempts,
+            Verdict::Beyond => self.beyond += attempts,
             Verdict::Park | Verdict::Learn => self.parked += 1,
         }
     }

@@ -165,6 +165,17 @@ fn a_blank_entry_is_no_edge_until_something_is_counted() {
 }
 
 #[test]
+fn beyond_the_bound_an_edge_is_delivered_once_it_is_answered() {
+    let mut world = World::new();
+    let interface = world.books.interfaces.get_mut(1).unwrap();
+    interface.unanswered = crate::node::interfaces::UNANSWERED;
+    world.seen(80, "10.1.0.5", 3, 0);
+    assert!(world.ports(100 * SECOND, Urgency::All).is_empty());
+    world.seen(80, "10.1.0.5", 4, 1);
+    assert_eq!(world.ports(101 * SECOND, Urgency::Due), [80]);
+}
+
+#[test]
 fn edges_of_an_unbound_interface_wait() {
     let mut world = World::new();
     world.books.interfaces.insert(Interface::new(1, 3, "veth1"));

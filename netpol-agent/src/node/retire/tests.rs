@@ -220,6 +220,20 @@ fn foreign_entries_go_without_being_delivered() {
 }
 
 #[test]
+fn too_many_never_answered_edges_go_without_being_delivered() {
+    let mut world = World::bound();
+    let interface = world.interfaces.get_mut(1).unwrap();
+    interface.unanswered = crate::node::interfaces::UNANSWERED;
+    let attempt = key(TCP, OWN, 80);
+    world.seen(MapKind::Attempts, attempt, 5, NOW - 11 * MINUTE);
+    let plan = world.plan();
+    assert_eq!(
+        plan.unlearned,
+        [(MapKind::Attempts, attempt, Verdict::Beyond)]
+    );
+}
+
+#[test]
 fn parked_edges_are_bounded_and_the_newest_are_kept() {
     let mut world = World::new(Interface::new(1, 3, "veth1"));
     for port in 0..=u16::try_from(PARKED).unwrap() {
