@@ -91,6 +91,12 @@ fn report(instance: &Instance, removed: &[Removed]) -> Vec<String> {
     if !maps.is_empty() {
         lines.push(format!("removed {} maps: {}", maps.len(), maps.join(", ")));
     }
+    let entries: usize = removed.iter().map(|removed| removed.entries).sum();
+    if entries > 0 {
+        lines.push(format!(
+            "the maps held {entries} edges and attempts: what the agent had not delivered of them is lost"
+        ));
+    }
     if lines.is_empty() {
         lines.push(format!(
             "nothing is attached or pinned by the instance {instance}"
@@ -111,6 +117,7 @@ mod tests {
             dead_links: 1,
             filters: Vec::new(),
             maps: vec!["v1/EDGES".to_owned(), "v1/META".to_owned()],
+            entries: 5,
         };
         let filter = |hook| RemovedFilter { ifindex: 3, hook };
         let other = Removed {
@@ -124,6 +131,7 @@ mod tests {
                 "removed 2 TCX links, and 1 whose interface was gone",
                 "removed 2 filters",
                 "removed 2 maps: v1/EDGES, v1/META",
+                "the maps held 5 edges and attempts: what the agent had not delivered of them is lost",
             ]
         );
         assert_eq!(

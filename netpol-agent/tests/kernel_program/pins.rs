@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use netpol_agent::kernel::{Kernel, KernelError, KernelOptions, MapKind};
+use netpol_agent::node::attach::detach;
+use netpol_common::abi::{Direction, EdgeKey, UDP};
 
 use crate::kernel_common::*;
 use crate::namespaces;
@@ -69,6 +71,32 @@ fn a_quota_that_was_used_up_stays_used_up() {
         }
         assert_eq!(entries(&second, MapKind::Attempts).len(), 2);
         assert_eq!(second.stats(LOOPBACK).unwrap().attempts_lost, 1);
+    });
+}
+
+#[test]
+fn detaching_says_how_much_the_maps_held() {
+    namespaces::within(|bpffs| {
+        let kernel = open(&pinned(bpffs));
+        let key = |port| EdgeKey {
+            interface: 1,
+            port,
+            protocol: UDP,
+            direction: Direction::Egress as u8,
+            local: [1; 16],
+            remote: [2; 16],
+        };
+        for (map, port) in [
+            (MapKind::Edges, 1),
+            (MapKind::Edges, 2),
+            (MapKind::Attempts, 3),
+        ] {
+            assert!(kernel.insert(map, &key(port), 5).unwrap());
+        }
+        let instance = "node-test".parse().unwrap();
+        let removed = detach(bpffs, &instance).unwrap();
+        assert_eq!(removed.entries, 3);
+        assert!(detach(bpffs, &instance).unwrap().is_nothing());
     });
 }
 

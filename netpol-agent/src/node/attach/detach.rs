@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use aya::maps::{HashMap, Map, MapData};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use netpol_common::abi::{EdgeKey, EdgeValue};
 
 use super::chain::clsact_filters;
 use super::clsact::Clsact;
@@ -23,6 +25,8 @@ pub struct Removed {
     pub filters: Vec<RemovedFilter>,
     /// Maps, as `v<ABI_VERSION>/<name>`, in order.
     pub maps: Vec<String>,
+    /// How many edges and attempts those maps held at last, once nothing counted any more.
+    pub entries: usize,
 }
 
 /// A filter that [`detach`] removed.
@@ -59,6 +63,9 @@ pub fn detach(bpffs: &Path, instance: &Instance) -> Result<Removed, AttachError>
 fn remove_pins(root: &PinRoot, removed: &mut Removed) -> Result<(), AttachError> {
     for version in root.versions()? {
         remove_links(&root.links(version), removed)?;
+        let directory = root.version(version);
+        let held = ["EDGES", "ATTEMPTS"].map(|map| entries(&directory.join(map)));
+        removed.entries += held.iter().flatten().sum::<usize>();
         let maps = root.remove_version(version)?;
         removed
             .maps
@@ -66,6 +73,13 @@ fn remove_pins(root: &PinRoot, removed: &mut Removed) -> Result<(), AttachError>
     }
     root.remove_if_empty();
     Ok(())
+}
+
+/// How many entries a pinned map has; `None` if there is none that looks like one of ours.
+fn entries(path: &Path) -> Option<usize> {
+    let map = Map::HashMap(MapData::from_pin(path).ok()?);
+    let map = HashMap::<_, [u8; EdgeKey::SIZE], [u8; EdgeValue::SIZE]>::try_from(map).ok()?;
+    Some(map.keys().map_while(Result::ok).count())
 }
 
 fn remove_filters(instance: &Instance, removed: &mut Removed) -> Result<(), AttachError> {
