@@ -90,3 +90,46 @@ fn succeeds(command: &mut Command) -> bool {
         .status()
         .is_ok_and(|status| status.success())
 }
+
+// A build script has no tests of its own; those of `xtask`, which uses this file too, run them.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(nightly_with_source: bool, debian: bool, linker: bool) -> Found {
+        Found {
+            nightly_with_source,
+            debian,
+            linker,
+        }
+    }
+
+    #[test]
+    fn a_nightly_with_source_is_preferred_to_debian() {
+        assert_eq!(choose(&found(true, true, true)), Ok(Choice::Nightly));
+        assert_eq!(choose(&found(true, false, true)), Ok(Choice::Nightly));
+        assert_eq!(choose(&found(false, true, true)), Ok(Choice::Debian));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_nothing_else() {
+        let (toolchain, linker) = (
+            "rustup toolchain install nightly",
+            "cargo install bpf-linker",
+        );
+        for (found, toolchain_missing, linker_missing) in [
+            (found(false, false, false), true, true),
+            (found(false, false, true), true, false),
+            (found(true, false, false), false, true),
+            (found(false, true, false), false, true),
+        ] {
+            let error = choose(&found).unwrap_err();
+            assert_eq!(error.contains(toolchain), toolchain_missing, "{error}");
+            assert_eq!(error.contains(linker), linker_missing, "{error}");
+            assert!(
+                error.contains("cargo xtask setup") && !error.contains('\n'),
+                "{error}"
+            );
+        }
+    }
+}

@@ -78,7 +78,8 @@ pub enum KernelError {
     Load(#[source] Box<EbpfError>),
     /// The verifier refused a program.
     #[error(
-        "the kernel refused the program {name}: report this with the kernel's version; the verifier's words follow"
+        "the kernel refused the program {name}: grant CAP_PERFMON if it is missing, else report this with the kernel's \
+         version; the verifier's words follow"
     )]
     Program {
         /// The program.

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use netpol_agent::kernel::{Kernel, KernelError, KernelOptions, MapKind};
+use netpol_ebpf::Side;
 
 use crate::golden::small;
 use crate::kernel_common::*;
@@ -49,6 +50,17 @@ fn loads_pinned_with(capabilities: u64) {
 #[test]
 fn three_capabilities_suffice() {
     loads_pinned_with(BPF | NET_ADMIN | PERFMON);
+}
+
+/// A kernel whose verifier follows more paths than this one's must still find the end: it gives up at a million.
+#[test]
+fn the_verifier_is_far_from_its_limit() {
+    let mut kernel = open(&small());
+    for side in [Side::FromPod, Side::ToPod] {
+        let info = program(&mut kernel, side).info().unwrap();
+        let verified = info.verified_instruction_count().unwrap();
+        assert!(verified < 200_000, "{side:?}: {verified} instructions");
+    }
 }
 
 #[test]

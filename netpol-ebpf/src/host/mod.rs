@@ -3,6 +3,7 @@
 mod fake;
 mod frame;
 pub mod golden;
+pub mod invariants;
 pub mod script;
 
 pub use fake::{Fake, LIMITS, Limits};
