@@ -13,8 +13,7 @@ use aya::programs::ProgramError;
 pub enum KernelError {
     /// The kernel refused for want of rights.
     #[error(
-        "no right to {doing}: run as root or with the capabilities CAP_BPF and CAP_NET_ADMIN (and CAP_PERFMON for \
-         full speed)"
+        "no right to {doing}: run as root or with the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
     )]
     NoPrivileges {
         /// What was tried.

@@ -66,9 +66,6 @@ pub fn decide(probed: &ProbeResults, choice: AttachChoice) -> Result<Plan, Attac
             }
         },
     };
-    if !allows(probed, Capability::Perfmon) {
-        warnings.push(SLOWER.to_owned());
-    }
     let pinned = pinned(&probed.bpffs, &mut warnings);
     Ok(Plan {
         mechanism,
@@ -86,9 +83,6 @@ impl fmt::Display for Mechanism {
     }
 }
 
-const SLOWER: &str = "without CAP_PERFMON the kernel adds speculation barriers, which nearly double the cost of a \
-                      map look-up: grant CAP_PERFMON";
-
 fn new_enough(release: &str) -> Result<KernelVersion, AttachError> {
     let Some(kernel) = KernelVersion::of_release(release) else {
         return Err(AttachError::UnknownKernel {
@@ -101,8 +95,10 @@ fn new_enough(release: &str) -> Result<KernelVersion, AttachError> {
     Ok(kernel)
 }
 
+/// Without CAP_PERFMON the verifier also follows what a processor may speculate, and gives up on the program.
 fn privileged(probed: &ProbeResults) -> Result<(), AttachError> {
-    let missing: Vec<_> = [Capability::Bpf, Capability::NetAdmin]
+    let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
+    let missing: Vec<_> = needed
         .into_iter()
         .filter(|capability| !allows(probed, *capability))
         .collect();
@@ -267,12 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_capabilities_are_named_and_sys_admin_stands_in_for_bpf_only() {
+    fn missing_capabilities_are_named_and_sys_admin_stands_in_for_bpf_and_perfmon() {
         use Capability::{Bpf, NetAdmin, Perfmon, SysAdmin};
         for (held, missing) in [
-            (&[][..], &[Bpf, NetAdmin][..]),
+            (&[][..], &[Bpf, NetAdmin, Perfmon][..]),
             (&[Bpf, Perfmon], &[NetAdmin]),
             (&[NetAdmin, Perfmon], &[Bpf]),
+            (&[Bpf, NetAdmin], &[Perfmon]),
             (&[SysAdmin], &[NetAdmin]),
             (&[SysAdmin, NetAdmin], &[]),
             (&[Bpf, NetAdmin, Perfmon], &[]),
@@ -299,7 +296,7 @@ mod tests {
             decide(&results, AttachChoice::Auto)
                 .unwrap_err()
                 .to_string(),
-            "user 1000 may not observe packets: grant CAP_BPF, CAP_NET_ADMIN (and CAP_PERFMON, for speed), or run as root"
+            "user 1000 may not observe packets: grant CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, or run as root"
         );
     }
 
@@ -320,16 +317,6 @@ mod tests {
         results.load = Trial::Fails(Errno::ENOSYS);
         let error = decide(&results, AttachChoice::Auto).unwrap_err();
         assert!(matches!(error, AttachError::NoBpf), "{error}");
-    }
-
-    #[test]
-    fn without_perfmon_it_warns() {
-        let mut results = probed("6.18.1");
-        results.capabilities = Capabilities::of(&[Capability::Bpf, Capability::NetAdmin]);
-        assert_eq!(
-            decide(&results, AttachChoice::Auto).unwrap().warnings,
-            [SLOWER]
-        );
     }
 
     #[test]
@@ -387,7 +374,9 @@ mod tests {
             let kernel = KernelVersion::of_release(&results.release).unwrap();
             let sys_admin = results.capabilities.has(Capability::SysAdmin);
             let may = results.capabilities.has(Capability::NetAdmin)
-                && (sys_admin || results.capabilities.has(Capability::Bpf))
+                && (sys_admin
+                    || results.capabilities.has(Capability::Bpf)
+                        && results.capabilities.has(Capability::Perfmon))
                 && results.load == Trial::Works
                 && kernel >= MINIMUM_KERNEL;
             let tcx = kernel >= TCX_KERNEL && results.tcx == Trial::Works;

@@ -31,9 +31,8 @@ pub enum AttachError {
     NoBpf,
     /// Not allowed to load and attach.
     #[error(
-        "user {user} may not observe packets: grant {}{}, or run as root",
-        missing.iter().map(Capability::to_string).collect::<Vec<_>>().join(", "),
-        if missing.contains(&Capability::Bpf) { " (and CAP_PERFMON, for speed)" } else { "" }
+        "user {user} may not observe packets: grant {}, or run as root",
+        missing.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
     )]
     MissingCapabilities {
         /// What has to be granted.
