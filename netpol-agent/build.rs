@@ -21,6 +21,16 @@ mod program {
 
     use super::toolchain::{self, Choice};
 
+    /// The benchmark measures by classifiers of its own; debug builds log.
+    fn features() -> &'static [&'static str] {
+        let debug = std::env::var("PROFILE").is_ok_and(|profile| profile == "debug");
+        match (cfg!(feature = "bench"), debug) {
+            (true, _) => &["program", "bench"],
+            (false, true) => &["program", "log"],
+            (false, false) => &["program"],
+        }
+    }
+
     pub(super) fn build() -> anyhow::Result<()> {
         let choice = toolchain::choose(&toolchain::probe()).map_err(|missing| anyhow!(missing))?;
         if choice == Choice::Debian {
@@ -39,11 +49,7 @@ mod program {
                 name: "netpol-ebpf",
                 root_dir: source,
                 no_default_features: false,
-                features: if cfg!(feature = "bench") {
-                    &["program", "bench"]
-                } else {
-                    &["program"]
-                },
+                features: features(),
             }],
             match choice {
                 Choice::Nightly => Toolchain::Nightly,

@@ -17,7 +17,10 @@ pub(crate) fn observe(context: &TcContext, side: Side) {
     if packet::is_plain_segment(&linear) && !Maps.one_sided() {
         counters::end_as_data();
     } else {
-        counters::end(look(context, linear, side), context.len());
+        let fate = look(context, linear, side);
+        #[cfg(feature = "log")]
+        tell(context, side, fate);
+        counters::end(fate, context.len());
     }
 }
 
@@ -35,6 +38,21 @@ fn look(context: &TcContext, linear: Linear, side: Side) -> Fate {
         read => read,
     };
     decide(&Maps, side, ifindex(context), read, packet)
+}
+
+/// Logs what became of a packet, in debug builds.
+#[cfg(feature = "log")]
+#[inline(always)]
+fn tell(context: &TcContext, side: Side, fate: Fate) {
+    let from_pod = u32::from(matches!(side, Side::FromPod));
+    aya_log_ebpf::trace!(
+        context,
+        "packet of {} bytes on interface {}, from the pod: {}, fate: {}",
+        context.len(),
+        ifindex(context),
+        from_pod,
+        fate as u32
+    );
 }
 
 /// An empty packet, word by word: for the bpf target the compiler would call a loop over bytes.

@@ -67,6 +67,8 @@ pub struct Kernel {
     interfaces: Interfaces,
     meta: Array<MapData, u64>,
     counters: PerCpuArray<MapData, [u64; FATES + EVENTS]>,
+    #[cfg(debug_assertions)]
+    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Default for KernelOptions {
@@ -97,6 +99,9 @@ impl Kernel {
             Array::try_from(object::take(&mut ebpf, MapName::InterfaceStats)?)?,
         )?;
         object::initialise(&mut meta)?;
+        // The kernel program of a debug build logs, unless it is the one of the benchmarks.
+        #[cfg(debug_assertions)]
+        let log = aya_log::EbpfLogger::init(&mut ebpf).ok();
         Ok(Self {
             ebpf,
             edges,
@@ -104,6 +109,8 @@ impl Kernel {
             interfaces,
             meta,
             counters,
+            #[cfg(debug_assertions)]
+            log,
         })
     }
 
@@ -260,6 +267,14 @@ impl Kernel {
             .take_map(MapName::Sights.name())
             .ok_or(KernelError::SightsTaken)?;
         Sights::new(map)
+    }
+
+    /// Passes on what the kernel program of a debug build has logged since the last call.
+    #[cfg(debug_assertions)]
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// The two classifiers.

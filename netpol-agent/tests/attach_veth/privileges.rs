@@ -59,7 +59,10 @@ fn without_capabilities_the_error_names_them() {
         let AttachError::MissingCapabilities { missing, .. } = error else {
             panic!("{error}")
         };
-        assert_eq!(missing, [Capability::Bpf, Capability::NetAdmin]);
+        assert_eq!(
+            missing,
+            [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon]
+        );
         let mut attacher = Attacher::new(options(lab, Mechanism::Clsact), programs).unwrap();
         let error = attacher.attach(lab.ifindex(), 1).unwrap_err();
         assert!(

@@ -10,6 +10,8 @@ mod golden;
 #[path = "../kernel_common/mod.rs"]
 mod kernel_common;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod losses;
 #[cfg(test)]
 mod namespaces;

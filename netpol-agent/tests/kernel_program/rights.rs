@@ -80,7 +80,10 @@ fn without_capabilities_one_line_says_which() {
                 );
                 let cause = error.source().map(ToString::to_string).unwrap_or_default();
                 let line = format!("{error}: {cause}");
-                assert!(line.contains("CAP_BPF and CAP_NET_ADMIN"), "{line}");
+                assert!(
+                    line.contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"),
+                    "{line}"
+                );
                 assert!(!line.contains('\n'), "{line}");
             }
         });

@@ -42,6 +42,8 @@ impl Observer {
             journal,
             ..
         } = self;
+        #[cfg(debug_assertions)]
+        kernel.flush_log();
         let mut unread: Option<JournalError> = None;
         for map in [MapKind::Edges, MapKind::Attempts] {
             kernel.walk(map, |key, value| {
