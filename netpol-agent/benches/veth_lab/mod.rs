@@ -132,7 +132,9 @@ impl VethLab {
                 "link set lo up",
                 "address add 172.16.0.2/32 dev eth0",
                 "link set eth0 up",
-                "route add 10.0.0.0/8 dev eth0",
+                "route add 10.0.0.1/32 dev eth0",
+                // By a gateway: the table of neighbours does not hold as many addresses as are connected to.
+                "route add 10.0.0.0/8 via 10.0.0.1",
             ];
             let _ = done.send(commands.into_iter().try_for_each(ip));
         })?;
