@@ -30,7 +30,7 @@ mod tests;
 pub use cluster::Cluster;
 pub use finding::Finding;
 pub use model::{
-    Basis, Direction, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
+    Basis, Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
 };
 pub use options::{Dns, OneWay, Options};
 pub use synthesis::synthesise;

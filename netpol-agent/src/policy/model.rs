@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -42,8 +43,19 @@ pub struct Rule {
     pub peers: Vec<PolicyPeer>,
     /// Never empty: an empty list would mean every port.
     pub ports: Vec<PortSpec>,
+    /// The addresses among the peers that stand for something with a name. Formats that have a word for it use it.
+    pub named: BTreeMap<NamedPeer, BTreeSet<IpAddr>>,
     /// The edges that the rule rests on.
     pub evidence: Vec<Support>,
+}
+
+/// Peers that no selector of a NetworkPolicy matches, so that they stand as their current addresses.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum NamedPeer {
+    /// A node, and whatever uses its network.
+    Node,
+    /// The endpoints of `default/kubernetes`.
+    ApiServer,
 }
 
 /// One entry of a rule's list of peers.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cluster::Cluster;
 use super::finding::Inexpressible;
 use super::learn::Learned;
-use super::model::{PolicyPeer, Rule, Selector, Support};
+use super::model::{NamedPeer, PolicyPeer, Rule, Selector, Support};
 use super::peers::{self, Atom};
 use super::ports::{self, Ports};
 use super::synthesis::Chosen;
@@ -22,6 +22,7 @@ pub(super) struct Writer<'a> {
 #[derive(Default)]
 struct Group {
     atoms: Vec<Atom>,
+    named: BTreeMap<NamedPeer, BTreeSet<IpAddr>>,
     evidence: BTreeSet<Support>,
 }
 
@@ -83,6 +84,16 @@ impl Writer<'_> {
         }
     }
 
+    /// The name of a peer that is written as addresses, if it has one.
+    fn name(&self, peer: &Peer) -> Option<NamedPeer> {
+        match peer {
+            Peer::Node(_) => Some(NamedPeer::Node),
+            Peer::ApiServer => Some(NamedPeer::ApiServer),
+            Peer::Workload(_) => self.stands_for_more(peer).then_some(NamedPeer::Node),
+            Peer::External(_) => None,
+        }
+    }
+
     /// The entries of a rule's list of peers, for a policy in `namespace`.
     fn entries(&self, namespace: &str, atoms: &[Atom]) -> Vec<PolicyPeer> {
         let mut addresses = BTreeSet::new();
@@ -108,18 +119,25 @@ impl Writer<'_> {
 /// The rules that allow exactly what was learned, for a policy in `namespace`. Peers that cannot be written are
 /// to have been found before.
 pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned<'_>]) -> Vec<Rule> {
-    let mut by_atom: BTreeMap<Atom, (Ports, BTreeSet<Support>)> = BTreeMap::new();
+    let mut by_atom: BTreeMap<Atom, (Ports, BTreeSet<Support>, BTreeSet<NamedPeer>)> =
+        BTreeMap::new();
     for one in learned {
         let edge = &one.support.edge;
         for atom in writer.atoms(one.peer, edge.port).into_iter().flatten() {
-            let (ports, evidence) = by_atom.entry(atom).or_default();
+            let (ports, evidence, names) = by_atom.entry(atom).or_default();
             ports.insert((edge.protocol, edge.port));
             evidence.insert(one.support.clone());
+            names.extend(writer.name(one.peer));
         }
     }
     let mut groups: BTreeMap<Ports, Group> = BTreeMap::new();
-    for (atom, (ports, evidence)) in by_atom {
+    for (atom, (ports, evidence, names)) in by_atom {
         let group = groups.entry(ports).or_default();
+        if let Atom::Address(address) = atom {
+            for name in names {
+                group.named.entry(name).or_default().insert(address);
+            }
+        }
         group.atoms.push(atom);
         group.evidence.extend(evidence);
     }
@@ -128,6 +146,7 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned<'_>
         .map(|(ports, group)| Rule {
             peers: writer.entries(namespace, &group.atoms),
             ports: ports::specs(&ports),
+            named: group.named,
             evidence: group.evidence.into_iter().collect(),
         })
         .collect();
