@@ -12,7 +12,7 @@ use super::output::warn;
 use crate::flows::{self, BadLines, Summary};
 use crate::graph::{Builder, FlowGraph, ReportedNodes, UnresolvedFlows};
 use crate::identity::Index;
-use crate::inventory;
+use crate::inventory::{self, Inventory};
 
 /// How many findings of a kind are printed one by one.
 const SHOWN: usize = 20;
@@ -46,6 +46,8 @@ pub struct Inputs {
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// What else than the index's objects the inventory held: policies.
+    pub inventory: Inventory,
     /// Who had which address when.
     pub index: Index,
     /// Who talks to whom.
@@ -68,12 +70,16 @@ impl Inputs {
     ///
     /// Whatever cannot be read; the message names the file and the place in it.
     pub fn load(&self) -> anyhow::Result<Loaded> {
-        self.check_stdin()?;
-        let inventory = inventory::read(&self.inventory)?;
+        check_stdin(self.inventory.iter().chain(&self.flows))?;
+        let mut inventory = inventory::read(&self.inventory)?;
         inventory.warnings.iter().for_each(warn);
-        let mut index = inventory.index();
+        let mut index = inventory.take_index();
         let graph = self.graph(&mut index)?;
-        Ok(Loaded { index, graph })
+        Ok(Loaded {
+            inventory,
+            index,
+            graph,
+        })
     }
 
     fn graph(&self, index: &mut Index) -> anyhow::Result<FlowGraph> {
@@ -97,15 +103,19 @@ impl Inputs {
             BadLines::Fail
         }
     }
+}
 
-    /// Stdin can be read only once.
-    fn check_stdin(&self) -> anyhow::Result<()> {
-        let paths = self.inventory.iter().chain(&self.flows);
-        if paths.filter(|path| is_stdin(path)).count() > 1 {
-            bail!("stdin (-) can be read only once: name a file for the other input");
-        }
-        Ok(())
+/// Stdin can be read only once, whichever input it is for.
+///
+/// # Errors
+///
+/// If more than one of the paths is `-`.
+pub fn check_stdin<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> anyhow::Result<()> {
+    let paths = paths.into_iter();
+    if paths.filter(|path| is_stdin(path)).count() > 1 {
+        bail!("stdin (-) can be read only once: name a file for the other input");
     }
+    Ok(())
 }
 
 fn is_stdin(path: &Path) -> bool {

@@ -13,3 +13,4 @@ pub mod kubectl;
 pub mod node;
 mod out_dir;
 pub mod output;
+pub mod policies;

@@ -7,18 +7,22 @@ use k8s_openapi::api::{
     apps::v1 as apps, batch::v1 as batch, core::v1, discovery::v1 as discovery,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::convert::{FieldError, ToObject};
+use super::OtherPolicy;
+use super::convert::{self, FieldError, ToObject};
 use crate::identity::objects::Object;
+use crate::policy::validate::validate;
 
 /// An object of a document, or what became of it.
 #[derive(Debug)]
 pub(super) enum Decoded {
     /// One that the index holds.
     Object(Box<Object>),
-    /// A policy.
-    Policy(Box<NetworkPolicy>),
+    /// A valid policy, and the fields of it that its API does not know.
+    Policy(Box<NetworkPolicy>, Vec<String>),
+    /// A policy of another API.
+    OtherPolicy(OtherPolicy),
     /// Of a kind that is not read.
     Ignored(String),
 }
@@ -129,7 +133,11 @@ fn one(
 ) -> Result<Decoded, Undecodable> {
     let same = |(of, name, _): &&(&str, &str, Decoder)| *of == version && *name == kind;
     let Some((.., decode)) = KINDS.iter().find(same) else {
-        return Ok(Decoded::Ignored(kind.to_owned()));
+        let other = OtherPolicy::of(version, kind, fields.get("metadata"));
+        return Ok(match other {
+            Some(policy) => Decoded::OtherPolicy(policy),
+            None => Decoded::Ignored(kind.to_owned()),
+        });
     };
     let object = title(kind, &fields);
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
@@ -147,9 +155,47 @@ fn object<T: DeserializeOwned + ToObject>(value: Value) -> Result<Decoded, Field
     Ok(Decoded::Object(Box::new(object)))
 }
 
+/// A policy as the API server would keep it, if it takes it at all.
 fn policy(value: Value) -> Result<Decoded, FieldError> {
-    let policy: NetworkPolicy = typed(value)?;
-    Ok(Decoded::Policy(Box::new(policy)))
+    let stated = value.get("spec").cloned().unwrap_or_default();
+    let mut policy: NetworkPolicy = typed(value)?;
+    policy.metadata.name = Some(convert::name(&policy.metadata)?);
+    policy.metadata.namespace = Some(convert::namespace(&policy.metadata)?);
+    let spec = policy.spec.get_or_insert_default();
+    let mut unknown = Vec::new();
+    unread("spec", &stated, &json!(spec), &mut unknown);
+    let invalid = validate(&policy);
+    let more = match invalid.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more that is wrong with it)", count - 1),
+    };
+    match invalid.into_iter().next() {
+        None => Ok(Decoded::Policy(Box::new(policy), unknown)),
+        Some(first) => Err(FieldError {
+            reason: first.problem + &more,
+            field: first.field,
+        }),
+    }
+}
+
+/// Fields that were stated and did not get into what was read, as a misspelt one does.
+fn unread(path: &str, stated: &Value, read: &Value, unknown: &mut Vec<String>) {
+    match (stated, read) {
+        (Value::Object(fields), Value::Object(read)) => {
+            for (key, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
+                match read.get(key) {
+                    Some(read) => unread(&format!("{path}.{key}"), field, read, unknown),
+                    None => unknown.push(format!("{path}.{key}")),
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(read)) => {
+            for (number, (item, read)) in items.iter().zip(read).enumerate() {
+                unread(&format!("{path}[{number}]"), item, read, unknown);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::InventoryError;
+use super::{InventoryError, Purpose};
 
 /// How deep directories may hold directories, so that a link to a parent ends.
 const DEPTH: usize = 32;
@@ -17,6 +17,8 @@ const REPLAYED: usize = 100_000;
 
 /// A text and what to call it in messages.
 pub(super) struct Source {
+    /// What it is read for.
+    pub(super) purpose: Purpose,
     /// The path; `stdin` for `-`.
     pub(super) name: String,
     /// What is in it.
@@ -24,16 +26,17 @@ pub(super) struct Source {
 }
 
 /// Every file behind a path, read: the path itself; of a directory, what ends in `.yaml`, `.yml` or `.json`, sorted.
-pub(super) fn sources(path: &Path) -> Result<Vec<Source>, InventoryError> {
+pub(super) fn sources(purpose: Purpose, path: &Path) -> Result<Vec<Source>, InventoryError> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
         let read = io::stdin().lock().read_to_end(&mut bytes);
-        read.map_err(|source| unreadable(path, source))?;
-        return Ok(vec![source(path, "stdin".to_owned(), bytes)?]);
+        read.map_err(|source| unreadable(purpose, path, source))?;
+        return Ok(vec![source(purpose, path, "stdin".to_owned(), bytes)?]);
     }
     let mut files = Vec::new();
-    collect(path, DEPTH, true, &mut files)?;
-    files.iter().map(|file| read_file(file)).collect()
+    let listed = collect(path, DEPTH, true, &mut files);
+    listed.map_err(|(path, source)| unreadable(purpose, &path, source))?;
+    files.iter().map(|file| read_file(purpose, file)).collect()
 }
 
 /// The documents of a text, each with its number, counted from 1; empty ones are neither given nor counted.
@@ -51,8 +54,9 @@ fn collect(
     depth: usize,
     named: bool,
     files: &mut Vec<PathBuf>,
-) -> Result<(), InventoryError> {
-    let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+) -> Result<(), (PathBuf, io::Error)> {
+    let unreadable = |source| (path.to_owned(), source);
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_dir() {
         if named || is_inventory(path) {
             files.push(path.to_owned());
@@ -62,12 +66,12 @@ fn collect(
     if depth == 0 {
         let source =
             io::Error::other("directories are nested too deep, or a link leads in a circle");
-        return Err(unreadable(path, source));
+        return Err(unreadable(source));
     }
-    let entries = fs::read_dir(path).map_err(|source| unreadable(path, source))?;
+    let entries = fs::read_dir(path).map_err(unreadable)?;
     let entries = entries.map(|entry| entry.map(|entry| entry.path()));
     let entries: io::Result<Vec<PathBuf>> = entries.collect();
-    let mut entries = entries.map_err(|source| unreadable(path, source))?;
+    let mut entries = entries.map_err(unreadable)?;
     entries.retain(|entry| !is_hidden(entry));
     entries.sort();
     entries
@@ -86,19 +90,29 @@ fn is_inventory(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-fn read_file(path: &Path) -> Result<Source, InventoryError> {
-    let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
-    source(path, path.display().to_string(), bytes)
+fn read_file(purpose: Purpose, path: &Path) -> Result<Source, InventoryError> {
+    let bytes = fs::read(path).map_err(|source| unreadable(purpose, path, source))?;
+    source(purpose, path, path.display().to_string(), bytes)
 }
 
-fn source(path: &Path, name: String, bytes: Vec<u8>) -> Result<Source, InventoryError> {
-    let not_text = |_| unreadable(path, io::Error::other("is not UTF-8 text"));
+fn source(
+    purpose: Purpose,
+    path: &Path,
+    name: String,
+    bytes: Vec<u8>,
+) -> Result<Source, InventoryError> {
+    let not_text = |_| unreadable(purpose, path, io::Error::other("is not UTF-8 text"));
     let text = String::from_utf8(bytes).map_err(not_text)?;
-    Ok(Source { name, text })
+    Ok(Source {
+        purpose,
+        name,
+        text,
+    })
 }
 
-fn unreadable(path: &Path, source: io::Error) -> InventoryError {
+fn unreadable(purpose: Purpose, path: &Path, source: io::Error) -> InventoryError {
     InventoryError::Read {
+        purpose,
         path: path.display().to_string(),
         source,
     }
@@ -135,6 +149,7 @@ fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
     };
     let values = serde_saphyr::from_multiple_with_options::<Option<Value>>(&source.text, options);
     let values = values.map_err(|error| InventoryError::Syntax {
+        purpose: source.purpose,
         path: source.name.clone(),
         reason: one_line(&error.to_string()),
     })?;

@@ -6,8 +6,10 @@
 pub(crate) mod convert;
 mod decode;
 mod files;
+mod other;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -18,39 +20,73 @@ use crate::identity::objects::{Object, ObjectKey};
 use decode::Decoded;
 use files::Source;
 
+pub use other::OtherPolicy;
+
 /// What an inventory holds.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// The objects of the kinds that the index holds, each once.
     pub objects: Vec<Object>,
-    /// The policies in it, each once.
-    pub policies: Vec<NetworkPolicy>,
+    /// The NetworkPolicies in it, each once, in the order of their names; every one is [valid](crate::policy::validate).
+    pub policies: Vec<SourcedPolicy>,
+    /// The objects of other policy APIs in it, which no verdict looks at.
+    pub other_policies: BTreeSet<OtherPolicy>,
     /// What a person should know: one line each, for stderr.
     pub warnings: Vec<String>,
+}
+
+/// A NetworkPolicy and where it was read.
+///
+/// Its namespace is always stated (`default` where the file names none, as `kubectl apply` has it), and so is its
+/// `spec`: to the API server an absent one is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourcedPolicy {
+    /// The file; `stdin` for `-`.
+    pub file: String,
+    /// The number of the document in the file, counted from 1; empty ones are not counted.
+    pub document: usize,
+    /// The policy.
+    pub policy: NetworkPolicy,
+}
+
+/// What a file is read for, as messages call it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Purpose {
+    /// The objects of a cluster.
+    #[default]
+    Inventory,
+    /// Its policies.
+    Policies,
 }
 
 /// An inventory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     /// A file or directory cannot be read.
-    #[error("inventory {path}: cannot be read")]
+    #[error("{purpose} {path}: cannot be read")]
     Read {
+        /// What it is read for.
+        purpose: Purpose,
         /// The file or directory; `-` is stdin.
         path: String,
         /// Why.
         source: std::io::Error,
     },
     /// A text is neither YAML nor JSON.
-    #[error("inventory {path}: is neither YAML nor JSON: {reason}")]
+    #[error("{purpose} {path}: is neither YAML nor JSON: {reason}")]
     Syntax {
+        /// What it is read for.
+        purpose: Purpose,
         /// The file.
         path: String,
         /// Where and why.
         reason: String,
     },
-    /// An object of a kind that is read does not decode.
-    #[error("inventory {path}, document {document}: {object}: {field}: {reason}")]
+    /// An object of a kind that is read does not decode, or the API server would not take it.
+    #[error("{purpose} {path}, document {document}: {object}: {field}: {reason}")]
     Decode {
+        /// What it is read for.
+        purpose: Purpose,
         /// The file.
         path: String,
         /// The number of the document in the file, counted from 1; empty ones are not counted.
@@ -72,6 +108,14 @@ impl Inventory {
         index.reset(self.objects.clone(), Timestamp::UNIX_EPOCH);
         index
     }
+
+    /// As [`index`](Self::index), and lets go of the objects.
+    pub fn take_index(&mut self) -> Index {
+        let mut index = Index::default();
+        let objects = std::mem::take(&mut self.objects);
+        index.reset(objects, Timestamp::UNIX_EPOCH);
+        index
+    }
 }
 
 /// Reads files, directories (every `.yaml`, `.yml` and `.json` in them, at any depth) and `-`, stdin.
@@ -80,13 +124,25 @@ impl Inventory {
 /// A path that cannot be read, text that is neither YAML nor JSON, or an object of a kind that is read and does not
 /// decode.
 pub fn read(paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
+    read_for(Purpose::Inventory, paths)
+}
+
+/// Reads files of which only the policies are wanted. Other objects in them are passed over without a word.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_policies(paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
+    read_for(Purpose::Policies, paths)
+}
+
+fn read_for(purpose: Purpose, paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
     let mut gathered = Gathered::default();
     for path in paths {
-        for source in files::sources(path)? {
+        for source in files::sources(purpose, path)? {
             gathered.add(&source)?;
         }
     }
-    Ok(gathered.finish())
+    Ok(gathered.finish(purpose))
 }
 
 /// Reads one text, called `name` in messages.
@@ -96,10 +152,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
 pub fn parse(name: &str, text: &str) -> Result<Inventory, InventoryError> {
     let mut gathered = Gathered::default();
     gathered.add(&Source {
+        purpose: Purpose::Inventory,
         name: name.to_owned(),
         text: text.to_owned(),
     })?;
-    Ok(gathered.finish())
+    Ok(gathered.finish(Purpose::Inventory))
 }
 
 /// Objects by key, in the order in which they came.
@@ -107,30 +164,45 @@ pub fn parse(name: &str, text: &str) -> Result<Inventory, InventoryError> {
 struct Gathered {
     objects: Vec<Object>,
     at: BTreeMap<ObjectKey, usize>,
-    policies: BTreeMap<(String, String), NetworkPolicy>,
+    policies: BTreeMap<(String, String), SourcedPolicy>,
+    other_policies: BTreeSet<OtherPolicy>,
     ignored: BTreeMap<String, usize>,
     differing: BTreeSet<String>,
+    unknown_fields: Vec<String>,
 }
 
 impl Gathered {
     fn add(&mut self, source: &Source) -> Result<(), InventoryError> {
         for (number, value) in files::documents(source)? {
             let decoded = decode::document(value).map_err(|error| InventoryError::Decode {
+                purpose: source.purpose,
                 path: source.name.clone(),
                 document: number,
                 object: error.object,
                 field: error.field,
                 reason: error.reason,
             })?;
-            decoded.into_iter().for_each(|each| self.keep(each));
+            let each = decoded.into_iter();
+            each.for_each(|each| self.keep(source, number, each));
         }
         Ok(())
     }
 
-    fn keep(&mut self, decoded: Decoded) {
+    fn keep(&mut self, source: &Source, document: usize, decoded: Decoded) {
         match decoded {
             Decoded::Object(object) => self.keep_object(*object),
-            Decoded::Policy(policy) => self.keep_policy(*policy),
+            Decoded::Policy(policy, unknown) => {
+                let place = format!("{}, document {document}", source.name);
+                let unknown = unknown.into_iter();
+                let said = unknown.map(|field| format!("{place}: {}: {field}", title(&policy)));
+                self.unknown_fields.extend(said);
+                self.keep_policy(SourcedPolicy {
+                    file: source.name.clone(),
+                    document,
+                    policy: *policy,
+                });
+            }
+            Decoded::OtherPolicy(policy) => drop(self.other_policies.insert(policy)),
             Decoded::Ignored(kind) => *self.ignored.entry(kind).or_default() += 1,
         }
     }
@@ -151,20 +223,21 @@ impl Gathered {
         }
     }
 
-    fn keep_policy(&mut self, policy: NetworkPolicy) {
-        let metadata = &policy.metadata;
+    fn keep_policy(&mut self, sourced: SourcedPolicy) {
+        let title = title(&sourced.policy);
+        let metadata = &sourced.policy.metadata;
         let namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();
-        let title = format!("NetworkPolicy {namespace}/{name}");
-        let earlier = self.policies.insert((namespace, name), policy.clone());
-        if earlier.is_some_and(|earlier| earlier != policy) {
+        let policy = sourced.policy.clone();
+        let earlier = self.policies.insert((namespace, name), sourced);
+        if earlier.is_some_and(|earlier| earlier.policy != policy) {
             self.differing.insert(title);
         }
     }
 
-    fn finish(self) -> Inventory {
+    fn finish(self, purpose: Purpose) -> Inventory {
         let mut warnings = Vec::new();
-        if !self.ignored.is_empty() {
+        if !self.ignored.is_empty() && purpose == Purpose::Inventory {
             let kinds = decode::count_kinds(&self.ignored);
             warnings.push(format!("inventory: kinds that are not read: {kinds}"));
         }
@@ -172,16 +245,39 @@ impl Gathered {
             let names: Vec<String> = self.differing.into_iter().collect();
             let names = names.join(", ");
             warnings.push(format!(
-                "inventory: given more than once, the last counts: {names}"
+                "{purpose}: given more than once, the last counts: {names}"
             ));
         }
-        if self.objects.is_empty() {
+        if let Some(first) = self.unknown_fields.first() {
+            let count = self.unknown_fields.len();
+            warnings.push(format!(
+                "{purpose}: {count} fields of NetworkPolicies are unknown and left out, the first of them: {first}"
+            ));
+        }
+        if self.objects.is_empty() && purpose == Purpose::Inventory {
             warnings.push("inventory: holds no object of a kind that is read".to_owned());
         }
         Inventory {
             objects: self.objects,
             policies: self.policies.into_values().collect(),
+            other_policies: self.other_policies,
             warnings,
         }
+    }
+}
+
+fn title(policy: &NetworkPolicy) -> String {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let metadata = &policy.metadata;
+    let (namespace, name) = (text(&metadata.namespace), text(&metadata.name));
+    format!("NetworkPolicy {namespace}/{name}")
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inventory => "inventory",
+            Self::Policies => "policies",
+        })
     }
 }

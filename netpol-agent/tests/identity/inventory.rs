@@ -198,13 +198,103 @@ fn keeps_policies_as_they_are() {
     let text = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: n}, spec: {podSelector: {}}}";
     let read = inventory::parse("i.yaml", text).unwrap();
     assert_eq!(read.policies.len(), 1);
+    assert_eq!(
+        (read.policies[0].file.as_str(), read.policies[0].document),
+        ("i.yaml", 1)
+    );
     assert!(
         read.policies[0]
+            .policy
             .spec
             .as_ref()
             .unwrap()
             .pod_selector
             .is_some()
+    );
+}
+
+fn policy(metadata: &str, rest: &str) -> String {
+    format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{{metadata}}}{rest}}}\n"
+    )
+}
+
+#[test]
+fn a_policy_has_a_namespace_and_a_spec_as_the_api_server_keeps_it() {
+    let read = inventory::parse("i.yaml", &policy("name: p", "")).unwrap();
+    let policy = &read.policies[0].policy;
+    assert_eq!(policy.metadata.namespace.as_deref(), Some("default"));
+    assert!(policy.spec.is_some());
+}
+
+#[test]
+fn a_policy_that_the_api_server_rejects_is_an_error_with_file_document_and_field() {
+    let good = policy("name: p", "");
+    let bad = policy(
+        "name: q, namespace: shop",
+        ", spec: {ingress: [{ports: [{port: 80}, {port: 80, endPort: 79}]}]}",
+    );
+    let told = inventory::parse("i.yaml", &format!("{good}---\n{bad}")).unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "inventory i.yaml, document 2: NetworkPolicy shop/q: spec.ingress[0].ports[1].endPort: 79 is below port or above 65535"
+    );
+}
+
+#[test]
+fn fields_of_policies_that_are_unknown_are_told() {
+    let misspelt = policy(
+        "name: p",
+        ", spec: {podSelector: {}, ingress: [{form: []}], policytypes: [Egress]}",
+    );
+    let read = inventory::parse("i.yaml", &misspelt).unwrap();
+    assert_eq!(
+        read.warnings[0],
+        "inventory: 2 fields of NetworkPolicies are unknown and left out, the first of them: i.yaml, document 1: NetworkPolicy default/p: spec.ingress[0].form"
+    );
+}
+
+#[test]
+fn policies_of_other_apis_are_known_by_name() {
+    let object = |version: &str, kind: &str, metadata: &str| {
+        format!("---\n{{apiVersion: {version}, kind: {kind}, metadata: {{{metadata}}}}}\n")
+    };
+    let text = [
+        object(
+            "cilium.io/v2",
+            "CiliumNetworkPolicy",
+            "name: a, namespace: n",
+        ),
+        object("cilium.io/v2", "CiliumNode", "name: a"),
+        object(
+            "policy.networking.k8s.io/v1alpha2",
+            "ClusterNetworkPolicy",
+            "name: b",
+        ),
+        object(
+            "projectcalico.org/v3",
+            "NetworkPolicy",
+            "name: c, namespace: n",
+        ),
+        object("v1", "NetworkPolicy", "name: d"),
+    ];
+    let read = inventory::parse("i.yaml", &text.concat()).unwrap();
+    let named: Vec<String> = read
+        .other_policies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "CiliumNetworkPolicy.cilium.io n/a",
+            "ClusterNetworkPolicy.policy.networking.k8s.io b",
+            "NetworkPolicy.projectcalico.org n/c"
+        ]
+    );
+    assert_eq!(
+        read.warnings[0],
+        "inventory: kinds that are not read: 1 CiliumNode, 1 NetworkPolicy"
     );
 }
 

@@ -49,14 +49,14 @@ impl FieldError {
 }
 
 /// `metadata.name`, which no object is without.
-fn name(metadata: &ObjectMeta) -> Result<String, FieldError> {
+pub(super) fn name(metadata: &ObjectMeta) -> Result<String, FieldError> {
     let name = metadata.name.clone().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| FieldError::new("metadata.name", "is missing"))?;
     path_segment("metadata.name", name)
 }
 
 /// `metadata.namespace`, or the default one.
-fn namespace(metadata: &ObjectMeta) -> Result<String, FieldError> {
+pub(super) fn namespace(metadata: &ObjectMeta) -> Result<String, FieldError> {
     let namespace = metadata.namespace.clone().filter(|name| !name.is_empty());
     let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     path_segment("metadata.namespace", namespace)
