@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 use netpol_common::record::FlowRecord;
 use netpol_common::words::{Outcome, Protocol, View};
@@ -41,6 +42,7 @@ impl Builder {
         {
             self.observers.insert(observer.clone());
         }
+        self.graph.note_time(record.span());
         let outcome = spoken(record);
         if record.count == 0 && outcome != Outcome::Established {
             return;
@@ -108,6 +110,14 @@ impl Builder {
         evidence.real_client_unseen |= mark.real_client_unseen;
         evidence.by_node_port |= mark.by_node_port;
         evidence
+    }
+}
+
+impl FlowGraph {
+    fn note_time(&mut self, span: Option<(Timestamp, Timestamp)>) {
+        let Some((first, last)) = span else { return };
+        let known = self.recorded.unwrap_or((first, last));
+        self.recorded = Some((known.0.min(first), known.1.max(last)));
     }
 }
 

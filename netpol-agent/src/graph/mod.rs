@@ -13,9 +13,11 @@ mod tests;
 mod unresolved;
 mod view;
 mod watch;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 use netpol_common::words::{Outcome, View};
 
@@ -26,6 +28,7 @@ pub use resolve::{ReportedNodes, Resolve};
 pub use rows::Row;
 pub use unresolved::{UnresolvedFlow, UnresolvedFlows};
 pub use view::ViewEvidence;
+pub use windows::Windows;
 
 /// Counts by outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -72,6 +75,8 @@ pub struct FlowGraph {
     pub edges: BTreeMap<EdgeId, Evidence>,
     /// Flows of which an end cannot be told.
     pub unresolved: UnresolvedFlows,
+    /// From the first to the last time that any record tells, whatever became of it.
+    pub recorded: Option<(Timestamp, Timestamp)>,
 }
 
 impl Counts {

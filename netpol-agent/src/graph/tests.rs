@@ -8,7 +8,7 @@ use netpol_common::words::{Outcome, Protocol, View};
 use proptest::prelude::*;
 use proptest::sample::Index as Pick;
 
-use super::{Builder, Evidence, FlowGraph, Resolve};
+use super::{Builder, Evidence, FlowGraph, Resolve, Windows};
 use crate::identity::{EdgeId, Mark, Peer, Resolution, Sighting, Unresolved};
 
 /// The service that `api` and `old` back, and `web` itself where asked for.
@@ -272,6 +272,25 @@ fn one_way_datagrams_repeat_in_two_separate_minutes() {
     assert!(!repeated(&[timeless.clone(), timeless]));
     assert!(!repeated(&[first.clone(), other]));
     assert!(repeated(&[first, later]));
+}
+
+#[test]
+fn a_record_marks_the_windows_of_its_ends_and_no_others() {
+    let seen = FlowRecord {
+        last_seen: "2026-01-02T14:10:00Z".parse().ok(),
+        ..record("web", "api", CLIENT, SEEN)
+    };
+    let refused = FlowRecord {
+        time: "2026-01-02T09:00:00Z".parse().ok(),
+        ..record("web", "api", CLIENT, Outcome::Refused)
+    };
+    let graph = graph(&Cluster::default(), &[seen, refused.clone()]);
+    let view = graph.edges.values().next().and_then(|e| e.client.as_ref());
+    let windows: Vec<u32> = view.unwrap().windows.iter().collect();
+    let ten = Windows::of("2026-01-02T10:00:00Z".parse().unwrap());
+    assert_eq!(windows, [ten, ten + 4]);
+    let last = "2026-01-02T14:10:00Z".parse().unwrap();
+    assert_eq!(graph.recorded, refused.time.zip(Some(last)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use netpol_common::words::Outcome;
 
-use super::Counts;
+use super::{Counts, Windows};
 
 /// What one view says of an edge.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -20,6 +20,8 @@ pub struct ViewEvidence {
     pub one_way_seen: Option<(Timestamp, Timestamp)>,
     /// Whether one-way datagrams were seen in two separate minutes.
     pub repeated: bool,
+    /// The windows in which what may make a rule was seen: the first and the last of each record of it.
+    pub windows: Windows,
 }
 
 impl ViewEvidence {
@@ -36,6 +38,10 @@ impl ViewEvidence {
         if let Some((first, last)) = span {
             self.first_seen = Some(self.first_seen.map_or(first, |known| known.min(first)));
             self.last_seen = Some(self.last_seen.map_or(last, |known| known.max(last)));
+            if makes_rules(outcome) {
+                self.windows.insert(Windows::of(first));
+                self.windows.insert(Windows::of(last));
+            }
         }
         if outcome == Outcome::OneWay {
             self.see_one_way(span);
@@ -51,6 +57,9 @@ impl ViewEvidence {
         self.first_seen = earliest(self.first_seen, other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         self.open |= other.open && outcomes.contains(&Outcome::Established);
+        if outcomes.iter().copied().any(makes_rules) {
+            self.windows.merge(&other.windows);
+        }
         if outcomes.contains(&Outcome::OneWay) {
             self.see_one_way(other.one_way_seen);
         }
@@ -70,6 +79,11 @@ impl ViewEvidence {
         self.one_way_seen = Some(seen);
         self.repeated = minute(seen.0) != minute(seen.1);
     }
+}
+
+/// Whether traffic with this outcome can make a rule.
+fn makes_rules(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Established | Outcome::OneWay)
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
