@@ -158,6 +158,8 @@ pub struct Owner {
     pub template_labels: Labels,
     /// Whether the pod template asks for the host's network.
     pub host_network: bool,
+    /// The pod template's container ports with a name, over all containers.
+    pub named_ports: Vec<NamedPort>,
 }
 
 /// Where a service's port leads.

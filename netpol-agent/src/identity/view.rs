@@ -6,7 +6,7 @@ use netpol_common::names::WorkloadName;
 
 use super::claims::Record;
 use super::index::Index;
-use super::objects::{Labels, Owner, Pod};
+use super::objects::{Labels, NamedPort, Owner, Pod};
 
 /// Where the labels of a [`WorkloadView`] come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +32,8 @@ pub struct WorkloadView {
     pub host_network: bool,
     /// The nodes that its present pods run on.
     pub nodes: BTreeSet<String>,
+    /// The named container ports of its template; empty where it has none that is read.
+    pub named_ports: Vec<NamedPort>,
     /// How many pods it has at present, finished ones not counted.
     pub running: usize,
 }
@@ -99,6 +101,7 @@ impl Parts<'_> {
             template_labels,
             labels_from,
             host_network: self.host_network(),
+            named_ports: self.named_ports(&name),
             nodes: running().filter_map(|pod| pod.node.clone()).collect(),
             running: running().count(),
             name,
@@ -131,6 +134,15 @@ impl Parts<'_> {
         let pods = self.records.iter().map(|record| record.pod());
         let labels = common(pods.map(|pod| stable_of_pod(pod, name)));
         (LabelSource::Pods, labels.unwrap_or_default())
+    }
+
+    /// The named ports of the template of that name; of a group of runs, those of its latest template.
+    fn named_ports(&self, name: &WorkloadName) -> Vec<NamedPort> {
+        let own = self.owners.iter().find(|owner| owner.name == *name);
+        let runs = self.owners.iter().rev();
+        let mut runs = runs.filter(|owner| owner.name.kind == name.kind);
+        let owner = own.or_else(|| runs.next());
+        owner.map_or_else(Vec::new, |owner| owner.named_ports.clone())
     }
 
     fn host_network(&self) -> bool {

@@ -44,7 +44,8 @@ fn pod_addresses(status: &v1::PodStatus) -> Result<Vec<std::net::IpAddr>, FieldE
     }
 }
 
-fn named_ports(spec: &v1::PodSpec) -> Result<Vec<NamedPort>, FieldError> {
+/// The container ports with a name, over all containers.
+pub(super) fn named_ports(spec: &v1::PodSpec) -> Result<Vec<NamedPort>, FieldError> {
     let containers = spec.containers.iter();
     let containers = containers.chain(spec.init_containers.iter().flatten());
     let mut named = Vec::new();

@@ -5,6 +5,7 @@ use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use netpol_common::names::WorkloadName;
 
+use super::pod::named_ports;
 use super::{FieldError, ToObject, labels, name, namespace, owner};
 use crate::identity::objects::{Labels, Object, Owner};
 
@@ -95,5 +96,6 @@ fn to_owner(
         selector: selector.unwrap_or_default(),
         template_labels: of_template.map(labels).unwrap_or_default(),
         host_network: spec.is_some_and(|spec| spec.host_network == Some(true)),
+        named_ports: spec.map(named_ports).transpose()?.unwrap_or_default(),
     }))
 }

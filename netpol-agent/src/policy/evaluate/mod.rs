@@ -6,6 +6,8 @@
 //! Policies are to be [validated](super::validate) first: what the API server would reject matches nothing here.
 
 mod matching;
+mod port_set;
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +20,9 @@ use netpol_common::words::Protocol;
 
 use crate::identity::objects::Labels;
 
+pub use port_set::{PortRange, PortSet};
+pub use world::{Member, PodId, World};
+
 /// A pod, as far as policies look at it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pod {
@@ -25,8 +30,8 @@ pub struct Pod {
     pub name: ObjectName,
     /// Its labels.
     pub labels: Labels,
-    /// The node it runs on.
-    pub node: String,
+    /// The node it runs on, once it is on one.
+    pub node: Option<String>,
     /// Whether it uses its node's network.
     pub host_network: bool,
     /// Its named container ports: name, protocol and number.
@@ -200,8 +205,12 @@ impl Evaluator<'_> {
     /// What comes from a pod's own node is always allowed.
     fn is_own_node(&self, pod: &Pod, other: End<'_>) -> bool {
         match other {
-            End::Node(node) => node == pod.node,
-            End::Pod(other) => self.as_pod(End::Pod(other)).is_none() && other.node == pod.node,
+            End::Node(node) => pod.node.as_deref() == Some(node),
+            End::Pod(other) => {
+                self.as_pod(End::Pod(other)).is_none()
+                    && other.node.is_some()
+                    && other.node == pod.node
+            }
             End::Outside => false,
         }
     }
@@ -266,12 +275,11 @@ impl Evaluator<'_> {
         labels
     }
 
-    /// A named port is looked up at the server's pod, whatever the direction of the rule.
+    /// A named port is looked up at the server's pod, whatever the direction of the rule. A node has none.
     fn matches_port(&self, port: &NetworkPolicyPort, connection: &Connection<'_>) -> bool {
-        let named_ports = match connection.server {
-            End::Pod(pod) => pod.named_ports.as_slice(),
-            _ => &[],
-        };
+        let named_ports = self
+            .as_pod(connection.server)
+            .map_or(&[][..], |pod| &pod.named_ports);
         matching::port(port, connection.protocol, connection.port, named_ports)
     }
 }

@@ -8,7 +8,7 @@ fn pod(namespace: &str, name: &str, app: &str) -> Pod {
     Pod {
         name: ObjectName::new(namespace, name),
         labels: [("app".to_owned(), app.to_owned())].into(),
-        node: format!("node-of-{name}"),
+        node: Some(format!("node-of-{name}")),
         host_network: false,
         named_ports: vec![("web".to_owned(), Protocol::Tcp, 8080)],
     }

@@ -188,7 +188,7 @@ pub(super) fn pods(case: &Case, name: &WorkloadName) -> Vec<Pod> {
     let pod = |(number, labels): (usize, &Labels)| Pod {
         name: ObjectName::new(&name.namespace, format!("{}-{number}", name.name)),
         labels: labels.clone(),
-        node: format!("node-of-{}-{number}", name.name),
+        node: Some(format!("node-of-{}-{number}", name.name)),
         host_network: workload.host_network,
         named_ports: Vec::new(),
     };
@@ -200,7 +200,7 @@ pub(super) fn other_pods(case: &Case, name: &WorkloadName) -> Vec<Pod> {
     let mut others = pods(case, name);
     for pod in &mut others {
         pod.name.name.push_str("-twin");
-        pod.node.push_str("-twin");
+        pod.node = pod.node.take().map(|node| node + "-twin");
     }
     others
 }
