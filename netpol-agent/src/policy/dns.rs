@@ -5,6 +5,7 @@
 //! Clients ask over UDP and turn to TCP when an answer does not fit, so one seen stands for both.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
@@ -18,32 +19,37 @@ use crate::identity::{EdgeId, Peer};
 const PORTS: [u16; 2] = [53, 5353];
 
 /// The TCP edges that the learned UDP edges to resolvers imply.
-pub(super) fn pairs<'a>(cluster: &Cluster, learned: &[Learned<'a>]) -> Vec<Learned<'a>> {
-    let known: BTreeSet<&EdgeId> = learned
-        .iter()
-        .map(|learned| &learned.support.edge)
-        .collect();
-    learned
+pub(super) fn pairs(cluster: &Cluster, learned: &[Learned]) -> Vec<Learned> {
+    let asked: Vec<&Learned> = learned
         .iter()
         .filter(|learned| is_dns(cluster, &learned.support.edge))
+        .collect();
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let known = edges(learned);
+    asked
+        .into_iter()
         .map(|learned| {
             let edge = EdgeId {
                 protocol: Protocol::Tcp,
-                ..learned.support.edge.clone()
+                ..EdgeId::clone(&learned.support.edge)
             };
-            unseen(learned.peer, edge, Basis::DnsPair)
+            unseen(edge, learned.direction, Basis::DnsPair)
         })
-        .filter(|pair| !known.contains(&pair.support.edge))
+        .filter(|pair| !known.contains(&*pair.support.edge))
         .collect()
 }
 
-/// The edges between workloads with policies and the cluster's resolvers, as `workload` takes part in them.
-pub(super) fn always<'a>(
-    everybody: &'a [Peer],
-    resolvers: &'a [(Peer, u16)],
+/// The edges between workloads with policies and the cluster's resolvers, as `workload` takes part in them, less
+/// those that it learned.
+pub(super) fn always(
+    everybody: &[Peer],
+    resolvers: &[(Peer, u16)],
     workload: &WorkloadName,
     direction: Direction,
-) -> Vec<Learned<'a>> {
+    learned: &[Learned],
+) -> Vec<Learned> {
     let own = Peer::Workload(workload.clone());
     let edge = |client: &Peer, server: &Peer, protocol, port| EdgeId {
         client: client.clone(),
@@ -51,40 +57,49 @@ pub(super) fn always<'a>(
         protocol,
         port,
     };
-    let mut edges = Vec::new();
+    let mut implied = Vec::new();
     for (resolver, port) in resolvers {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             match direction {
                 Direction::Egress if *resolver != own => {
-                    edges.push((resolver, edge(&own, resolver, protocol, *port)));
+                    implied.push(edge(&own, resolver, protocol, *port));
                 }
-                Direction::Ingress if *resolver == own => edges.extend(
+                Direction::Ingress if *resolver == own => implied.extend(
                     everybody
                         .iter()
                         .filter(|client| **client != own)
-                        .map(|client| (client, edge(client, &own, protocol, *port))),
+                        .map(|client| edge(client, &own, protocol, *port)),
                 ),
                 _ => {}
             }
         }
     }
-    edges
+    let known = edges(learned);
+    implied
         .into_iter()
-        .map(|(peer, edge)| unseen(peer, edge, Basis::DnsAlways))
+        .filter(|edge| !known.contains(edge))
+        .map(|edge| unseen(edge, direction, Basis::DnsAlways))
+        .collect()
+}
+
+fn edges(learned: &[Learned]) -> BTreeSet<&EdgeId> {
+    learned
+        .iter()
+        .map(|learned| &*learned.support.edge)
         .collect()
 }
 
 /// An edge that nobody saw.
-fn unseen(peer: &Peer, edge: EdgeId, basis: Basis) -> Learned<'_> {
+fn unseen(edge: EdgeId, direction: Direction, basis: Basis) -> Learned {
     let support = Support {
-        edge,
+        edge: Arc::new(edge),
         basis,
         first_seen: None,
         last_seen: None,
         by_service: BTreeSet::new(),
     };
     Learned {
-        peer,
+        direction,
         support,
         disagreed: false,
     }

@@ -7,6 +7,7 @@
 //! both ends' words standing: an edge that either end saw established is then allowed at both, or it would not work.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use netpol_common::words::Protocol;
 
@@ -16,10 +17,10 @@ use crate::graph::{Evidence, ViewEvidence};
 use crate::identity::{EdgeId, Peer};
 
 /// An edge as one of its ends' policies sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Learned<'a> {
-    /// The other end.
-    pub(super) peer: &'a Peer,
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Learned {
+    /// The direction of the policy's rules that it is for.
+    pub(super) direction: Direction,
     /// What the rule will say that it rests on.
     pub(super) support: Support,
     /// Whether the end's own view contradicts the other end's, which counts.
@@ -51,13 +52,20 @@ enum Word {
     Established,
 }
 
+impl Learned {
+    /// The other end.
+    pub(super) fn peer(&self) -> &Peer {
+        peer(&self.support.edge, self.direction)
+    }
+}
+
 /// What an edge comes to for the policy of its end in `direction`.
-pub(super) fn lesson<'a>(
-    edge: &'a EdgeId,
+pub(super) fn lesson(
+    edge: &Arc<EdgeId>,
     evidence: &Evidence,
     direction: Direction,
     one_way: OneWay,
-) -> Result<Learned<'a>, LeftOut> {
+) -> Result<Learned, LeftOut> {
     if evidence.own_node && direction == Direction::Ingress {
         return Err(LeftOut::OwnNode);
     }
@@ -77,7 +85,7 @@ pub(super) fn lesson<'a>(
     let (own_word, other_word) = (own.map(judge), other.map(judge));
     let learned = |basis, view: Option<&ViewEvidence>, disagreed| {
         Ok(Learned {
-            peer: peer(edge, direction),
+            direction,
             support: Support {
                 by_service: evidence.by_service.clone(),
                 ..support(edge, basis, view)
@@ -105,16 +113,16 @@ pub(super) fn lesson<'a>(
 }
 
 /// The other end, as the policy of the end in `direction` sees it.
-fn peer(edge: &EdgeId, direction: Direction) -> &Peer {
+pub(super) fn peer(edge: &EdgeId, direction: Direction) -> &Peer {
     match direction {
         Direction::Ingress => &edge.client,
         Direction::Egress => &edge.server,
     }
 }
 
-fn support(edge: &EdgeId, basis: Basis, view: Option<&ViewEvidence>) -> Support {
+fn support(edge: &Arc<EdgeId>, basis: Basis, view: Option<&ViewEvidence>) -> Support {
     Support {
-        edge: edge.clone(),
+        edge: Arc::clone(edge),
         basis,
         first_seen: view.and_then(|view| view.first_seen),
         last_seen: view.and_then(|view| view.last_seen),
@@ -191,12 +199,12 @@ mod tests {
         one_way: OneWay,
     ) -> Result<(Basis, bool), LeftOut> {
         let end = |name| Peer::Workload(WorkloadName::new("shop", "Deployment", name));
-        let edge = EdgeId {
+        let edge = Arc::new(EdgeId {
             client: end("web"),
             server: end("api"),
             protocol,
             port: 80,
-        };
+        });
         let evidence = Evidence {
             client,
             server,
@@ -204,7 +212,7 @@ mod tests {
             ..Evidence::default()
         };
         let learned = lesson(&edge, &evidence, Direction::Egress, one_way)?;
-        assert_eq!(*learned.peer, edge.server);
+        assert_eq!(*learned.peer(), edge.server);
         Ok((learned.support.basis, learned.disagreed))
     }
 
@@ -286,12 +294,12 @@ mod tests {
     #[test]
     fn probes_from_the_own_node_make_no_rule_for_the_server() {
         let end = Peer::Workload(WorkloadName::new("shop", "Deployment", "api"));
-        let edge = EdgeId {
+        let edge = Arc::new(EdgeId {
             client: Peer::Node("one".to_owned()),
             server: end,
             protocol: Protocol::Tcp,
             port: 80,
-        };
+        });
         let evidence = Evidence {
             server: view(ESTABLISHED, true),
             own_node: true,

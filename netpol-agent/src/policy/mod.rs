@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod finding;
 mod labels;
 mod learn;
+mod lessons;
 pub mod model;
 mod names;
 pub mod options;
@@ -33,4 +34,4 @@ pub use model::{
     Basis, Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
 };
 pub use options::{Dns, OneWay, Options};
-pub use synthesis::synthesise;
+pub use synthesis::{Synthesiser, synthesise};

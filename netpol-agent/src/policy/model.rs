@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -91,7 +92,7 @@ pub struct PortSpec {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Support {
     /// The edge. For a widening, the one that was allowed although it was not seen.
-    pub edge: EdgeId,
+    pub edge: Arc<EdgeId>,
     /// Why it makes a rule.
     pub basis: Basis,
     /// When it was first seen.

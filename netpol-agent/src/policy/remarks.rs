@@ -23,7 +23,7 @@ pub(super) fn of_edge(
     edge: &EdgeId,
     evidence: &Evidence,
     direction: Direction,
-    learned: &Learned<'_>,
+    learned: &Learned,
 ) -> Vec<Finding> {
     let mut remarks = Vec::new();
     if learned.disagreed {
@@ -57,7 +57,7 @@ pub(super) fn unselectable(workload: &WorkloadName, unselectable: &Unselectable)
 pub(super) fn of_direction(
     workload: &WorkloadName,
     direction: Direction,
-    learned: &[Learned<'_>],
+    learned: &[Learned],
     writer: &Writer<'_>,
     options: &Options,
 ) -> Vec<Finding> {
@@ -96,16 +96,16 @@ pub(super) fn of_direction(
 }
 
 /// What the rules of one direction let in beyond what was seen.
-fn widenings(learned: &[Learned<'_>], writer: &Writer<'_>) -> Vec<Widening> {
+fn widenings(learned: &[Learned], writer: &Writer<'_>) -> Vec<Widening> {
     let mut by_address: BTreeMap<&Peer, Ports> = BTreeMap::new();
     let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
     for one in learned {
         let port = (one.support.edge.protocol, one.support.edge.port);
-        if writer.stands_for_more(one.peer) {
-            by_address.entry(one.peer).or_default().insert(port);
+        if writer.stands_for_more(one.peer()) {
+            by_address.entry(one.peer()).or_default().insert(port);
         }
         if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
-            by_dns.entry(one.peer).or_default().insert(port);
+            by_dns.entry(one.peer()).or_default().insert(port);
         }
     }
     let addresses = by_address
@@ -123,17 +123,17 @@ fn widenings(learned: &[Learned<'_>], writer: &Writer<'_>) -> Vec<Widening> {
 }
 
 /// Ports with more external addresses than `limit`.
-fn crowds(learned: &[Learned<'_>], limit: usize) -> Vec<(PortSpec, usize)> {
+fn crowds(learned: &[Learned], limit: usize) -> Vec<(PortSpec, usize)> {
     let mut external: BTreeMap<_, BTreeSet<&Peer>> = BTreeMap::new();
     for one in learned
         .iter()
-        .filter(|one| matches!(one.peer, Peer::External(_)))
+        .filter(|one| matches!(one.peer(), Peer::External(_)))
     {
         let edge = &one.support.edge;
         external
             .entry((edge.protocol, edge.port))
             .or_default()
-            .insert(one.peer);
+            .insert(one.peer());
     }
     external
         .into_iter()

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use netpol_common::names::WorkloadName;
+
 use super::cluster::Cluster;
 use super::finding::Inexpressible;
 use super::learn::Learned;
 use super::model::{NamedPeer, PolicyPeer, Rule, Selector, Support};
 use super::peers::{self, Atom};
 use super::ports::{self, Ports};
-use super::synthesis::Chosen;
+use super::selectors::Unselectable;
+use super::synthesis::{Known, Workload};
 use crate::identity::Peer;
 
 /// Turns peers of the graph into what a policy can say.
 pub(super) struct Writer<'a> {
     pub(super) cluster: &'a Cluster,
-    pub(super) selectors: &'a Chosen,
+    pub(super) workloads: &'a Known,
 }
 
 /// Peers that have the same ports.
@@ -27,6 +30,17 @@ struct Group {
 }
 
 impl Writer<'_> {
+    fn known(&self, name: &WorkloadName) -> Option<&Workload> {
+        self.workloads
+            .get(name)
+            .filter(|workload| workload.is_in_inventory)
+    }
+
+    /// What selects a workload, or why nothing does.
+    pub(super) fn selector(&self, name: &WorkloadName) -> Option<&Result<Selector, Unselectable>> {
+        self.known(name)?.selector.as_ref()
+    }
+
     /// What a peer stands as in a rule.
     pub(super) fn atoms(&self, peer: &Peer, port: u16) -> Result<Vec<Atom>, Inexpressible> {
         if port == 0 {
@@ -35,9 +49,9 @@ impl Writer<'_> {
         if let Peer::Workload(name) = peer
             && !self.stands_for_more(peer)
         {
-            return match (self.cluster.workloads.get(name), self.selectors.get(name)) {
-                (None, _) => Err(Inexpressible::NotInInventory),
-                (_, Some(Ok(_))) => Ok(vec![Atom::Pods(name.clone())]),
+            return match self.selector(name) {
+                None => Err(Inexpressible::NotInInventory),
+                Some(Ok(_)) => Ok(vec![Atom::Pods(name.clone())]),
                 _ => Err(Inexpressible::Unselectable),
             };
         }
@@ -77,9 +91,7 @@ impl Writer<'_> {
             Peer::Node(_) | Peer::ApiServer => true,
             Peer::External(_) => false,
             Peer::Workload(name) => self
-                .cluster
-                .workloads
-                .get(name)
+                .known(name)
                 .is_some_and(|workload| workload.host_network),
         }
     }
@@ -102,10 +114,7 @@ impl Writer<'_> {
             match atom {
                 Atom::Address(address) => drop(addresses.insert(*address)),
                 Atom::Pods(name) => {
-                    let selector = self
-                        .selectors
-                        .get(name)
-                        .and_then(|chosen| chosen.as_ref().ok());
+                    let selector = self.selector(name).and_then(|chosen| chosen.as_ref().ok());
                     workloads.extend(
                         selector.map(|selector| (name.namespace.clone(), selector.clone())),
                     );
@@ -118,16 +127,16 @@ impl Writer<'_> {
 
 /// The rules that allow exactly what was learned, for a policy in `namespace`. Peers that cannot be written are
 /// to have been found before.
-pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned<'_>]) -> Vec<Rule> {
+pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -> Vec<Rule> {
     let mut by_atom: BTreeMap<Atom, (Ports, BTreeSet<Support>, BTreeSet<NamedPeer>)> =
         BTreeMap::new();
     for one in learned {
         let edge = &one.support.edge;
-        for atom in writer.atoms(one.peer, edge.port).into_iter().flatten() {
+        for atom in writer.atoms(one.peer(), edge.port).into_iter().flatten() {
             let (ports, evidence, names) = by_atom.entry(atom).or_default();
             ports.insert((edge.protocol, edge.port));
             evidence.insert(one.support.clone());
-            names.extend(writer.name(one.peer));
+            names.extend(writer.name(one.peer()));
         }
     }
     let mut groups: BTreeMap<Ports, Group> = BTreeMap::new();

@@ -1,319 +1,333 @@
 //! From the flow graph to policies: what each workload learned, who its peers are, and the rules that say so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use indexmap::IndexMap;
 use netpol_common::names::WorkloadName;
+use rayon::prelude::*;
 
 use super::cluster::Cluster;
 use super::dns;
 use super::finding::{Finding, Inexpressible};
-use super::learn::{Learned, LeftOut, lesson};
+use super::learn::Learned;
+use super::lessons::{Counted, Lessons, judge};
 use super::model::{Direction, Policy, Proposal, Selector};
 use super::names::policy_names;
 use super::options::{Dns, Options};
 use super::remarks;
 use super::rules::{Writer, rules};
 use super::selectors::{Selectors, Unselectable};
-use crate::graph::FlowGraph;
+use crate::graph::{Evidence, FlowGraph};
 use crate::identity::{EdgeId, Peer};
 
 /// Proposes one policy for each workload with learned edges. The same graph, cluster and options always give the
 /// same proposal, whatever order they were put together in.
 #[must_use]
 pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Proposal {
-    let mut findings = BTreeSet::new();
-    let mut lessons = learn(graph, cluster, options, &mut findings);
-    let selectors = select(cluster, &lessons);
-    let everybody: Vec<Peer> = (lessons.keys())
-        .filter(|name| matches!(selectors.get(*name), Some(Ok(_))))
-        .map(|name| Peer::Workload((*name).clone()))
-        .collect();
-    let resolvers = match options.dns {
-        Dns::Always => resolvers(cluster, &selectors, &mut findings),
-        Dns::Seen | Dns::Pair => Vec::new(),
-    };
-    for (name, learned) in &mut lessons {
-        learned.add_dns(cluster, options.dns, name, &everybody, &resolvers);
-    }
-    let writer = Writer {
-        cluster,
-        selectors: &selectors,
-    };
-    let names = policy_names(cluster.workloads.keys());
-    let mut policies: Vec<Policy> = Vec::new();
-    for (name, learned) in &lessons {
-        let policy = policy(
-            name,
-            learned,
-            &writer,
-            names.get(name),
-            options,
-            &mut findings,
-        );
-        policies.extend(policy);
-    }
-    findings.extend(remarks::of_unresolved(graph));
-    findings.extend(remarks::of_others(cluster, |name| {
-        lessons.contains_key(name)
-    }));
-    policies
-        .sort_by(|a, b| (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name)));
-    Proposal {
-        policies,
-        findings: findings.into_iter().collect(),
-    }
-}
-
-/// What one workload learned, by direction.
-#[derive(Default)]
-struct Lessons<'a> {
-    ingress: Vec<Learned<'a>>,
-    egress: Vec<Learned<'a>>,
-}
-
-/// The selectors of all workloads that take part in a rule.
-pub(super) type Chosen = BTreeMap<WorkloadName, Result<Selector, Unselectable>>;
-
-impl<'a> Lessons<'a> {
-    fn of(&self, direction: Direction) -> &[Learned<'a>] {
-        match direction {
-            Direction::Ingress => &self.ingress,
-            Direction::Egress => &self.egress,
-        }
-    }
-
-    fn of_mut(&mut self, direction: Direction) -> &mut Vec<Learned<'a>> {
-        match direction {
-            Direction::Ingress => &mut self.ingress,
-            Direction::Egress => &mut self.egress,
-        }
-    }
-
-    /// Adds the DNS traffic that is allowed though it was not seen.
-    fn add_dns(
-        &mut self,
-        cluster: &Cluster,
-        dns: Dns,
-        name: &WorkloadName,
-        everybody: &'a [Peer],
-        resolvers: &'a [(Peer, u16)],
-    ) {
-        for direction in Direction::ALL {
-            let learned = self.of_mut(direction);
-            if dns != Dns::Seen {
-                learned.extend(dns::pairs(cluster, learned));
-            }
-            if dns == Dns::Always {
-                let known: BTreeSet<EdgeId> =
-                    learned.iter().map(|one| one.support.edge.clone()).collect();
-                let always = dns::always(everybody, resolvers, name, direction);
-                learned.extend(
-                    always
-                        .into_iter()
-                        .filter(|one| !known.contains(&one.support.edge)),
-                );
-            }
-        }
-    }
-}
-
-/// What every workload learned, without those that learned nothing.
-fn learn<'a>(
-    graph: &'a FlowGraph,
-    cluster: &Cluster,
-    options: &Options,
-    findings: &mut BTreeSet<Finding>,
-) -> BTreeMap<&'a WorkloadName, Lessons<'a>> {
-    let mut lessons: BTreeMap<&WorkloadName, Lessons<'_>> = BTreeMap::new();
-    let mut not_established = 0;
-    let mut own_node: BTreeMap<&WorkloadName, usize> = BTreeMap::new();
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(options));
     for (edge, evidence) in &graph.edges {
-        let mut refused = false;
-        let mut learned_once = false;
-        for (direction, name) in ends(edge, cluster) {
-            match lesson(edge, evidence, direction, options.one_way) {
-                Ok(learned) if is_gone(cluster, learned.peer) => {
-                    findings.insert(Finding::NodeGone { edge: edge.clone() });
-                }
-                Ok(learned) => {
-                    learned_once = true;
-                    findings.extend(remarks::of_edge(edge, evidence, direction, &learned));
-                    lessons
-                        .entry(name)
-                        .or_default()
-                        .of_mut(direction)
-                        .push(learned);
-                }
-                Err(LeftOut::OneWay) => {
-                    findings.insert(Finding::OneWayLeftOut { edge: edge.clone() });
-                }
-                Err(LeftOut::OtherEndOnly) => {
-                    findings.insert(Finding::OtherEndOnly {
-                        direction,
-                        edge: edge.clone(),
-                    });
-                }
-                Err(LeftOut::Unknown) => {
-                    findings.insert(Finding::UnknownOutcome { edge: edge.clone() });
-                }
-                Err(LeftOut::NotEstablished) => refused = true,
-                Err(LeftOut::OwnNode) => *own_node.entry(name).or_default() += 1,
-            }
-        }
-        not_established += usize::from(refused && !learned_once);
+        synthesiser.learn(edge, evidence);
     }
-    if not_established > 0 {
-        findings.insert(Finding::NotEstablished {
-            edges: not_established,
-        });
-    }
-    findings.extend(
-        own_node
-            .into_iter()
-            .map(|(workload, edges)| Finding::OwnNode {
-                workload: workload.clone(),
-                edges,
-            }),
-    );
-    lessons
+    let mut proposal = synthesiser.proposal();
+    proposal.findings.extend(remarks::of_unresolved(graph));
+    proposal.findings.sort();
+    proposal
 }
 
-/// The workloads at the ends of an edge that a policy can apply to.
-fn ends<'a>(
-    edge: &'a EdgeId,
-    cluster: &Cluster,
-) -> impl Iterator<Item = (Direction, &'a WorkloadName)> {
-    [
-        (Direction::Ingress, &edge.server),
-        (Direction::Egress, &edge.client),
-    ]
-    .into_iter()
-    .filter_map(|(direction, peer)| match peer {
-        Peer::Workload(name) => Some((direction, name)),
-        _ => None,
-    })
-    .filter(|(_, name)| {
-        !cluster
-            .workloads
-            .get(*name)
-            .is_some_and(|workload| workload.host_network)
-    })
+/// What is known of a cluster and of the edges in it, so that the policy of one workload can be proposed again after
+/// a new edge. A cluster that changed needs a new one.
+#[derive(Clone, Debug)]
+pub struct Synthesiser<'a> {
+    cluster: Cow<'a, Cluster>,
+    options: Cow<'a, Options>,
+    workloads: Known,
 }
 
-/// Whether a peer is a node that was removed: it has no address that a rule could name, and needs none.
-fn is_gone(cluster: &Cluster, peer: &Peer) -> bool {
-    matches!(peer, Peer::Node(name) if cluster.nodes.get(name).is_none_or(BTreeSet::is_empty))
+/// Every workload of the cluster, and those that only the graph names.
+pub(super) type Known = IndexMap<WorkloadName, Workload>;
+
+/// A workload, as an end of edges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Workload {
+    /// Whether the inventory holds it.
+    pub(super) is_in_inventory: bool,
+    /// Whether its pods use their nodes' network.
+    pub(super) host_network: bool,
+    /// What selects it; `None` if it is not in the inventory.
+    pub(super) selector: Option<Result<Selector, Unselectable>>,
+    /// The name of its policy.
+    policy: Option<String>,
+    lessons: Lessons,
 }
 
-/// Selectors for all workloads that learned something, and for their peers.
-fn select(cluster: &Cluster, lessons: &BTreeMap<&WorkloadName, Lessons<'_>>) -> Chosen {
-    let selectors = Selectors::new(cluster);
-    let learned = lessons
-        .values()
-        .flat_map(|lessons| lessons.ingress.iter().chain(&lessons.egress));
-    let peers = learned.filter_map(|learned| match learned.peer {
-        Peer::Workload(name) => Some(name),
-        _ => None,
-    });
-    let resolvers = cluster.resolvers.iter().map(|(name, _)| name);
-    let names: BTreeSet<&WorkloadName> = peers
-        .chain(lessons.keys().copied())
-        .chain(resolvers)
-        .collect();
-    names
-        .into_iter()
-        .map(|name| (name.clone(), selectors.of(name)))
-        .collect()
+/// What policies depend on besides a workload's own edges.
+struct Common {
+    /// The cluster's resolvers that a policy can name, if DNS is always allowed.
+    resolvers: Vec<(Peer, u16)>,
+    /// Workloads that have policies, if DNS is always allowed.
+    clients: Vec<Peer>,
 }
 
-/// The cluster's resolvers that a policy can name.
-fn resolvers(
-    cluster: &Cluster,
-    selectors: &Chosen,
-    findings: &mut BTreeSet<Finding>,
-) -> Vec<(Peer, u16)> {
-    let mut resolvers = Vec::new();
-    for (name, port) in &cluster.resolvers {
-        let on_host = (cluster.workloads.get(name)).is_some_and(|workload| workload.host_network);
-        match selectors.get(name) {
-            Some(Err(unselectable)) if !on_host => {
-                findings.insert(remarks::unselectable(name, unselectable));
-            }
-            _ => resolvers.push((Peer::Workload(name.clone()), *port)),
-        }
-    }
-    if resolvers.is_empty() {
-        findings.insert(Finding::NoResolver);
-    }
-    resolvers
-}
-
-/// The policy of one workload, unless it cannot be selected or one of its edges cannot be written.
-fn policy(
-    workload: &WorkloadName,
-    lessons: &Lessons<'_>,
-    writer: &Writer<'_>,
-    name: Option<&String>,
-    options: &Options,
-    findings: &mut BTreeSet<Finding>,
-) -> Option<Policy> {
-    let mut hindered = hindrances(workload, lessons, writer);
-    let subject = match writer.selectors.get(workload) {
-        Some(Ok(subject)) => Some(subject.clone()),
-        Some(Err(unselectable)) => {
-            hindered.insert(remarks::unselectable(workload, unselectable));
-            None
-        }
-        None => None,
-    };
-    if !hindered.is_empty() {
-        findings.extend(hindered);
-        return None;
-    }
-    for direction in Direction::ALL {
-        findings.extend(remarks::of_direction(
-            workload,
-            direction,
-            lessons.of(direction),
-            writer,
+impl<'a> Synthesiser<'a> {
+    /// Takes in a cluster, without any edge.
+    #[must_use]
+    pub fn new(cluster: Cow<'a, Cluster>, options: Cow<'a, Options>) -> Self {
+        let workloads = known(&cluster);
+        Self {
+            cluster,
             options,
-        ));
+            workloads,
+        }
     }
-    Some(Policy {
-        workload: workload.clone(),
-        name: name?.clone(),
-        subject: subject?,
-        ingress: rules(writer, &workload.namespace, &lessons.ingress),
-        egress: rules(writer, &workload.namespace, &lessons.egress),
-    })
+
+    /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now.
+    pub fn learn(&mut self, edge: &EdgeId, evidence: &Evidence) -> BTreeSet<WorkloadName> {
+        let edge = Arc::new(edge.clone());
+        let has_policies = |direction| match end(&edge, direction) {
+            Peer::Workload(name) => !self.is_on_host(name),
+            _ => false,
+        };
+        let judged = judge(&edge, evidence, &self.cluster, &self.options, has_policies);
+        let mut changed = BTreeSet::new();
+        for (direction, seen) in judged {
+            let Peer::Workload(name) = end(&edge, direction) else {
+                continue;
+            };
+            let entry = self.workloads.entry(name.clone()).or_default();
+            let had_policy = entry.lessons.any();
+            entry.lessons.insert(direction, seen);
+            if had_policy != entry.lessons.any() && self.options.dns == Dns::Always {
+                let resolvers = self.cluster.resolvers.iter();
+                changed.extend(resolvers.map(|(name, _)| name.clone()));
+            }
+            changed.insert(name.clone());
+        }
+        changed
+    }
+
+    /// The policy of one workload, with the findings about it and its edges.
+    #[must_use]
+    pub fn resynthesise(&self, workload: &WorkloadName) -> (Option<Policy>, BTreeSet<Finding>) {
+        let mut findings = BTreeSet::new();
+        let policy = self
+            .workloads
+            .get(workload)
+            .and_then(|known| self.policy(workload, known, &self.common().0, &mut findings));
+        (policy, findings)
+    }
+
+    /// All policies and findings.
+    #[must_use]
+    pub fn proposal(&self) -> Proposal {
+        let (common, mut findings) = self.common();
+        let all: Vec<(&WorkloadName, &Workload)> = self.workloads.iter().collect();
+        let parts: Vec<(Option<Policy>, BTreeSet<Finding>)> = all
+            .into_par_iter()
+            .map(|(name, known)| {
+                let mut findings = BTreeSet::new();
+                let policy = self.policy(name, known, &common, &mut findings);
+                (policy, findings)
+            })
+            .collect();
+        let mut policies = Vec::new();
+        for (policy, of_workload) in parts {
+            policies.extend(policy);
+            findings.extend(of_workload);
+        }
+        findings.extend(self.not_established());
+        findings.extend(remarks::of_others(&self.cluster, |name| {
+            self.workloads
+                .get(name)
+                .is_some_and(|known| known.lessons.any())
+        }));
+        policies.sort_by(|a: &Policy, b| {
+            (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name))
+        });
+        Proposal {
+            policies,
+            findings: findings.into_iter().collect(),
+        }
+    }
+
+    fn is_on_host(&self, name: &WorkloadName) -> bool {
+        (self.workloads.get(name)).is_some_and(|workload| workload.host_network)
+    }
+
+    fn not_established(&self) -> Option<Finding> {
+        let counted = |known: &Workload| known.lessons.counted(Counted::NotEstablished);
+        let edges = self.workloads.values().map(counted).sum();
+        (edges > 0).then_some(Finding::NotEstablished { edges })
+    }
+
+    /// What all policies depend on, and what is to be said of it.
+    fn common(&self) -> (Common, BTreeSet<Finding>) {
+        let mut findings = BTreeSet::new();
+        let mut common = Common {
+            resolvers: Vec::new(),
+            clients: Vec::new(),
+        };
+        if self.options.dns == Dns::Always {
+            common.resolvers = self.resolvers(&mut findings);
+            let clients = self
+                .workloads
+                .iter()
+                .filter(|(_, known)| matches!(known.selector, Some(Ok(_))) && known.lessons.any());
+            common.clients = clients
+                .map(|(name, _)| Peer::Workload(name.clone()))
+                .collect();
+        }
+        (common, findings)
+    }
+
+    /// The cluster's resolvers that a policy can name.
+    fn resolvers(&self, findings: &mut BTreeSet<Finding>) -> Vec<(Peer, u16)> {
+        let mut resolvers = Vec::new();
+        for (name, port) in &self.cluster.resolvers {
+            let selector = (self.workloads.get(name)).and_then(|known| known.selector.as_ref());
+            match selector {
+                Some(Err(unselectable)) if !self.is_on_host(name) => {
+                    findings.insert(remarks::unselectable(name, unselectable));
+                }
+                _ => resolvers.push((Peer::Workload(name.clone()), *port)),
+            }
+        }
+        if resolvers.is_empty() {
+            findings.insert(Finding::NoResolver);
+        }
+        resolvers
+    }
+
+    /// What makes a rule of one direction, with the DNS traffic that is allowed though it was not seen.
+    fn learned(
+        &self,
+        name: &WorkloadName,
+        known: &Workload,
+        direction: Direction,
+        common: &Common,
+    ) -> Vec<Learned> {
+        let mut learned: Vec<Learned> = known.lessons.learned(direction).cloned().collect();
+        if self.options.dns != Dns::Seen {
+            learned.extend(dns::pairs(&self.cluster, &learned));
+        }
+        if self.options.dns == Dns::Always {
+            let (clients, resolvers) = (&common.clients, &common.resolvers);
+            learned.extend(dns::always(clients, resolvers, name, direction, &learned));
+        }
+        learned
+    }
+
+    /// The policy of one workload, unless it learned nothing, cannot be selected or one of its edges cannot be
+    /// written.
+    fn policy(
+        &self,
+        name: &WorkloadName,
+        known: &Workload,
+        common: &Common,
+        findings: &mut BTreeSet<Finding>,
+    ) -> Option<Policy> {
+        remark(name, &known.lessons, findings);
+        if !known.lessons.any() {
+            return None;
+        }
+        let writer = Writer {
+            cluster: &self.cluster,
+            workloads: &self.workloads,
+        };
+        let [ingress, egress] =
+            Direction::ALL.map(|direction| self.learned(name, known, direction, common));
+        let both = [(Direction::Ingress, &ingress), (Direction::Egress, &egress)];
+        let mut hindered = BTreeSet::new();
+        for (direction, learned) in both {
+            hinder(name, direction, learned, &writer, &mut hindered);
+        }
+        if let Some(Err(unselectable)) = &known.selector {
+            hindered.insert(remarks::unselectable(name, unselectable));
+        }
+        if !hindered.is_empty() {
+            findings.extend(hindered);
+            return None;
+        }
+        for (direction, learned) in both {
+            let remarks = remarks::of_direction(name, direction, learned, &writer, &self.options);
+            findings.extend(remarks);
+        }
+        Some(Policy {
+            workload: name.clone(),
+            name: known.policy.clone()?,
+            subject: known.selector.clone()?.ok()?,
+            ingress: rules(&writer, &name.namespace, &ingress),
+            egress: rules(&writer, &name.namespace, &egress),
+        })
+    }
+}
+
+/// The workloads of a cluster, with what selects each and what its policy is called.
+fn known(cluster: &Cluster) -> Known {
+    let selectors = Selectors::new(cluster);
+    let names = policy_names(cluster.workloads.keys());
+    let known: Vec<(WorkloadName, Workload)> = cluster
+        .workloads
+        .par_iter()
+        .map(|(name, workload)| {
+            let known = Workload {
+                is_in_inventory: true,
+                host_network: workload.host_network,
+                selector: Some(selectors.of(name)),
+                policy: names.get(name).cloned(),
+                lessons: Lessons::default(),
+            };
+            (name.clone(), known)
+        })
+        .collect();
+    known.into_iter().collect()
+}
+
+/// The end of an edge whose policy is concerned in a direction.
+fn end(edge: &EdgeId, direction: Direction) -> &Peer {
+    match direction {
+        Direction::Ingress => &edge.server,
+        Direction::Egress => &edge.client,
+    }
+}
+
+/// What is to be said of a workload's edges.
+fn remark(name: &WorkloadName, lessons: &Lessons, findings: &mut BTreeSet<Finding>) {
+    for direction in Direction::ALL {
+        let seen = lessons.of(direction).iter();
+        findings.extend(seen.flat_map(|seen| &seen.findings).cloned());
+    }
+    let edges = lessons.counted(Counted::OwnNode);
+    if edges > 0 {
+        let workload = name.clone();
+        findings.insert(Finding::OwnNode { workload, edges });
+    }
 }
 
 /// The edges of a workload that cannot be written, and the peers that cannot be selected.
-fn hindrances(
+fn hinder(
     workload: &WorkloadName,
-    lessons: &Lessons<'_>,
+    direction: Direction,
+    learned: &[Learned],
     writer: &Writer<'_>,
-) -> BTreeSet<Finding> {
-    let mut findings = BTreeSet::new();
-    for direction in Direction::ALL {
-        for learned in lessons.of(direction) {
-            let edge = &learned.support.edge;
-            let Err(reason) = writer.atoms(learned.peer, edge.port) else {
-                continue;
-            };
-            if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, learned.peer)
-                && let Some(Err(unselectable)) = writer.selectors.get(name)
-            {
-                findings.insert(remarks::unselectable(name, unselectable));
-            }
-            let (workload, edge) = (workload.clone(), edge.clone());
-            findings.insert(Finding::Withheld {
-                workload,
-                direction,
-                edge,
-                reason,
-            });
+    findings: &mut BTreeSet<Finding>,
+) {
+    for learned in learned {
+        let edge = &learned.support.edge;
+        let Err(reason) = writer.atoms(learned.peer(), edge.port) else {
+            continue;
+        };
+        if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, learned.peer())
+            && let Some(Err(unselectable)) = writer.selector(name)
+        {
+            findings.insert(remarks::unselectable(name, unselectable));
         }
+        findings.insert(Finding::Withheld {
+            workload: workload.clone(),
+            direction,
+            edge: EdgeId::clone(edge),
+            reason,
+        });
     }
-    findings
 }

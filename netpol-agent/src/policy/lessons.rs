@@ -1,0 +1,145 @@
+//! What the edges of the graph come to for the workloads at their ends.
+
+use std::sync::Arc;
+
+use super::cluster::Cluster;
+use super::finding::Finding;
+use super::learn::{Learned, LeftOut, lesson, peer};
+use super::model::Direction;
+use super::options::Options;
+use super::remarks;
+use crate::graph::Evidence;
+use crate::identity::{EdgeId, Peer};
+
+/// What an edge comes to at one of its ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Seen {
+    pub(super) edge: Arc<EdgeId>,
+    /// What it makes a rule of.
+    pub(super) learned: Option<Learned>,
+    /// What is to be said of it.
+    pub(super) findings: Vec<Finding>,
+    /// As what it is counted where it makes no rule.
+    pub(super) counted: Option<Counted>,
+}
+
+/// What makes no rule and is only counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Counted {
+    /// Traffic from a pod's own node.
+    OwnNode,
+    /// Refused or not answered; counted at one end only.
+    NotEstablished,
+}
+
+/// What workloads learned, by direction; each list is in the order of its edges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lessons {
+    ingress: Vec<Seen>,
+    egress: Vec<Seen>,
+}
+
+impl Lessons {
+    pub(super) fn of(&self, direction: Direction) -> &[Seen] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// What makes a rule.
+    pub(super) fn learned(&self, direction: Direction) -> impl Iterator<Item = &Learned> {
+        self.of(direction)
+            .iter()
+            .filter_map(|seen| seen.learned.as_ref())
+    }
+
+    /// Whether anything makes a rule.
+    pub(super) fn any(&self) -> bool {
+        let mut directions = Direction::ALL.into_iter();
+        directions.any(|direction| self.learned(direction).next().is_some())
+    }
+
+    /// How many edges are counted as `what`.
+    pub(super) fn counted(&self, what: Counted) -> usize {
+        let all = self.ingress.iter().chain(&self.egress);
+        all.filter(|seen| seen.counted == Some(what)).count()
+    }
+
+    /// Takes in what an edge comes to, in place of what it came to before. The graph gives edges in their order, so
+    /// that most go to the end.
+    pub(super) fn insert(&mut self, direction: Direction, seen: Seen) {
+        let all = match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        };
+        match all.last() {
+            Some(last) if last.edge >= seen.edge => {
+                match all.binary_search_by(|known| known.edge.cmp(&seen.edge)) {
+                    Ok(place) => all[place] = seen,
+                    Err(place) => all.insert(place, seen),
+                }
+            }
+            _ => all.push(seen),
+        }
+    }
+}
+
+/// What an edge comes to at each end that is a workload and for which `has_policies` holds.
+pub(super) fn judge(
+    edge: &Arc<EdgeId>,
+    evidence: &Evidence,
+    cluster: &Cluster,
+    options: &Options,
+    has_policies: impl Fn(Direction) -> bool,
+) -> Vec<(Direction, Seen)> {
+    let mut judged: Vec<(Direction, Seen)> = Vec::new();
+    let (mut learned_once, mut refused) = (false, None);
+    for direction in Direction::ALL {
+        if !has_policies(direction) {
+            continue;
+        }
+        let mut seen = Seen {
+            edge: Arc::clone(edge),
+            learned: None,
+            findings: Vec::new(),
+            counted: None,
+        };
+        match lesson(edge, evidence, direction, options.one_way) {
+            Ok(_) if is_gone(cluster, peer(edge, direction)) => {
+                seen.findings = vec![Finding::NodeGone {
+                    edge: EdgeId::clone(edge),
+                }];
+            }
+            Ok(learned) => {
+                learned_once = true;
+                seen.findings = remarks::of_edge(edge, evidence, direction, &learned);
+                seen.learned = Some(learned);
+            }
+            Err(LeftOut::OwnNode) => seen.counted = Some(Counted::OwnNode),
+            Err(LeftOut::NotEstablished) => refused = Some(judged.len()),
+            Err(why) => seen.findings = left_out(edge, direction, why),
+        }
+        judged.push((direction, seen));
+    }
+    if let Some(place) = refused.filter(|_| !learned_once) {
+        judged[place].1.counted = Some(Counted::NotEstablished);
+    }
+    judged
+}
+
+/// What is to be said of an edge that makes no rule.
+fn left_out(edge: &EdgeId, direction: Direction, why: LeftOut) -> Vec<Finding> {
+    let edge = edge.clone();
+    match why {
+        LeftOut::OneWay => vec![Finding::OneWayLeftOut { edge }],
+        LeftOut::OtherEndOnly => vec![Finding::OtherEndOnly { direction, edge }],
+        LeftOut::Unknown => vec![Finding::UnknownOutcome { edge }],
+        LeftOut::NotEstablished | LeftOut::OwnNode => Vec::new(),
+    }
+}
+
+/// Whether a peer is a node that was removed: it has no address that a rule could name, and needs none.
+fn is_gone(cluster: &Cluster, peer: &Peer) -> bool {
+    matches!(peer, Peer::Node(name) if cluster.nodes.get(name).is_none_or(|addresses| addresses.is_empty()))
+}
