@@ -39,12 +39,26 @@ fn requirement(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool 
 }
 
 /// Whether an address is in a block and in none of its exceptions.
+///
+/// The unspecified address stands for an address that is not known: only a block that holds the whole family surely
+/// holds it.
 pub(super) fn block(block: &IPBlock, address: IpAddr) -> bool {
+    if address.is_unspecified() {
+        return whole_family(block, address);
+    }
     let within = |cidr: &String| {
         cidr.parse::<IpNet>()
             .is_ok_and(|net| net.contains(&address))
     };
     within(&block.cidr) && !block.except.iter().flatten().any(within)
+}
+
+fn whole_family(block: &IPBlock, address: IpAddr) -> bool {
+    let same = |cidr: &IpNet| cidr.addr().is_ipv4() == address.is_ipv4();
+    let cidr = block.cidr.parse::<IpNet>();
+    let whole = cidr.is_ok_and(|cidr| cidr.prefix_len() == 0 && same(&cidr));
+    let mut except = block.except.iter().flatten();
+    whole && !except.any(|cidr| cidr.parse::<IpNet>().is_ok_and(|cidr| same(&cidr)))
 }
 
 /// Whether an entry of a rule's ports matches a server's port. The protocol is TCP unless stated; without a port

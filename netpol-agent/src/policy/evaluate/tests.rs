@@ -1,5 +1,8 @@
 //! The specification, sentence by sentence, as far as it is about single connections.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
 use super::*;

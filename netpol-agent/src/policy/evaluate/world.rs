@@ -1,7 +1,7 @@
 //! The pods, namespaces and nodes that policies are evaluated over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -148,6 +148,36 @@ impl World {
             .binary_search_by(|(name, _)| name.cmp(workload));
         let numbers = found.map_or(0..0, |at| self.workloads[at].1.clone());
         numbers.map(PodId)
+    }
+
+    /// A pod's addresses. Of a pod that has none yet they are not known: the unspecified address of each family that
+    /// the cluster's pods and nodes use stands for them.
+    #[must_use]
+    pub fn addresses_of(&self, id: PodId) -> Vec<IpAddr> {
+        let known = &self.pod(id).addresses;
+        if known.is_empty() {
+            return self.families();
+        }
+        known.clone()
+    }
+
+    /// The unspecified address of each family that pods and nodes use; of IPv4 if none has any address.
+    #[must_use]
+    pub fn families(&self) -> Vec<IpAddr> {
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        let nodes = self.nodes.values().flatten();
+        let six = |address: &IpAddr| address.is_ipv6();
+        let used_v6 = self.by_address.keys().chain(nodes.clone()).any(six);
+        let used_v4 = self
+            .by_address
+            .keys()
+            .chain(nodes)
+            .any(|address| !six(address));
+        match (used_v4, used_v6) {
+            (true, true) => vec![v4, v6],
+            (false, true) => vec![v6],
+            _ => vec![v4],
+        }
     }
 
     fn add(&mut self, member: Member) {
