@@ -101,10 +101,7 @@ impl Selection<'_> {
 }
 
 /// Labels one of which must be there for a selector to match; a single `None` if it asks for none by value.
-fn wanted<'a>(
-    selector: &'a LabelSelector,
-    is: impl Fn(&str) -> bool,
-) -> Vec<Option<(&'a str, &'a str)>> {
+fn wanted(selector: &LabelSelector, is: impl Fn(&str) -> bool) -> Vec<Option<(&str, &str)>> {
     let mut equal = selector.match_labels.iter().flatten();
     if let Some((key, value)) = equal.find(|(key, _)| is(key)) {
         return vec![Some((key, value))];
