@@ -7,12 +7,11 @@ use k8s_openapi::api::{
     apps::v1 as apps, batch::v1 as batch, core::v1, discovery::v1 as discovery,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::OtherPolicy;
-use super::convert::{self, FieldError, ToObject};
+use super::convert::{FieldError, ToObject};
+use super::{OtherPolicy, policy};
 use crate::identity::objects::Object;
-use crate::policy::validate::validate;
 
 /// An object of a document, or what became of it.
 #[derive(Debug)]
@@ -62,18 +61,11 @@ const KINDS: [(&str, &str, Decoder); 13] = [
         "EndpointSlice",
         object::<discovery::EndpointSlice>,
     ),
-    ("networking.k8s.io/v1", "NetworkPolicy", policy),
+    ("networking.k8s.io/v1", "NetworkPolicy", policy::decode),
 ];
 
 /// How deep lists may hold lists.
-const LISTS: usize = 4;
-
-/// Every object of a document: itself, or the items of a `List` or of a typed list such as `PodList`.
-pub(super) fn document(value: Value) -> Result<Vec<Decoded>, Undecodable> {
-    let mut decoded = Vec::new();
-    take(value, "", LISTS, &mut decoded)?;
-    Ok(decoded)
-}
+pub(super) const LISTS: usize = 4;
 
 /// Kinds and how many of each there were: `3 ConfigMap, 1 Secret`.
 pub(super) fn count_kinds(kinds: &BTreeMap<String, usize>) -> String {
@@ -81,19 +73,17 @@ pub(super) fn count_kinds(kinds: &BTreeMap<String, usize>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn take(value: Value, at: &str, lists: usize, to: &mut Vec<Decoded>) -> Result<(), Undecodable> {
-    let wrong = |field: String, reason: &str| Undecodable {
-        object: "the object".to_owned(),
-        field,
-        reason: reason.to_owned(),
-    };
+/// Decodes the object at a path of its document, or every object of the list that it is.
+pub(super) fn take(
+    value: Value,
+    at: &str,
+    lists: usize,
+    to: &mut Vec<Decoded>,
+) -> Result<(), Undecodable> {
     let Value::Object(mut fields) = value else {
-        let field = if at.is_empty() { "." } else { at };
-        return Err(wrong(field.to_owned(), "is not a Kubernetes object"));
+        return Err(not_an_object(at));
     };
-    let version =
-        text(&fields, "apiVersion").ok_or_else(|| wrong(join(at, "apiVersion"), MISSING))?;
-    let kind = text(&fields, "kind").ok_or_else(|| wrong(join(at, "kind"), MISSING))?;
+    let (version, kind) = api(&fields, at)?;
     let Some(item_kind) = kind
         .strip_suffix("List")
         .filter(|_| fields.contains_key("items"))
@@ -104,7 +94,7 @@ fn take(value: Value, at: &str, lists: usize, to: &mut Vec<Decoded>) -> Result<(
     let items = match fields.remove("items") {
         Some(Value::Array(items)) if lists > 0 => items,
         Some(Value::Null) | None => Vec::new(),
-        Some(_) => return Err(wrong(join(at, "items"), "is not a list of objects")),
+        Some(_) => return Err(wrong(join(at, "items"), NO_LIST)),
     };
     for (number, mut item) in items.into_iter().enumerate() {
         if let Value::Object(fields) = &mut item {
@@ -116,16 +106,43 @@ fn take(value: Value, at: &str, lists: usize, to: &mut Vec<Decoded>) -> Result<(
 }
 
 const MISSING: &str = "is missing or not a text";
+const NO_LIST: &str = "is not a list of objects";
+
+/// `apiVersion` and `kind` of the object at a path.
+pub(super) fn api(fields: &Map<String, Value>, at: &str) -> Result<(String, String), Undecodable> {
+    let field = |key| text(fields, key).ok_or_else(|| wrong(join(at, key), MISSING));
+    Ok((field("apiVersion")?, field("kind")?))
+}
+
+/// What stands at a path is no object.
+pub(super) fn not_an_object(at: &str) -> Undecodable {
+    let field = if at.is_empty() { "." } else { at };
+    wrong(field.to_owned(), "is not a Kubernetes object")
+}
+
+/// What `items` of a list holds is no list.
+pub(super) fn not_a_list() -> Undecodable {
+    wrong("items".to_owned(), NO_LIST)
+}
+
+fn wrong(field: String, reason: &str) -> Undecodable {
+    Undecodable {
+        object: "the object".to_owned(),
+        field,
+        reason: reason.to_owned(),
+    }
+}
 
 /// Items of a typed list come without their kind, which the list's tells.
-fn complete(item: &mut Map<String, Value>, version: &str, kind: &str) {
+pub(super) fn complete(item: &mut Map<String, Value>, version: &str, kind: &str) {
     if !kind.is_empty() {
         item.entry("apiVersion").or_insert_with(|| version.into());
         item.entry("kind").or_insert_with(|| kind.into());
     }
 }
 
-fn one(
+/// Decodes one object of an API version and kind.
+pub(super) fn one(
     version: &str,
     kind: &str,
     mut fields: Map<String, Value>,
@@ -155,50 +172,7 @@ fn object<T: DeserializeOwned + ToObject>(value: Value) -> Result<Decoded, Field
     Ok(Decoded::Object(Box::new(object)))
 }
 
-/// A policy as the API server would keep it, if it takes it at all.
-fn policy(value: Value) -> Result<Decoded, FieldError> {
-    let stated = value.get("spec").cloned().unwrap_or_default();
-    let mut policy: NetworkPolicy = typed(value)?;
-    policy.metadata.name = Some(convert::name(&policy.metadata)?);
-    policy.metadata.namespace = Some(convert::namespace(&policy.metadata)?);
-    let spec = policy.spec.get_or_insert_default();
-    let mut unknown = Vec::new();
-    unread("spec", &stated, &json!(spec), &mut unknown);
-    let invalid = validate(&policy);
-    let more = match invalid.len() {
-        0 | 1 => String::new(),
-        count => format!(" (and {} more that is wrong with it)", count - 1),
-    };
-    match invalid.into_iter().next() {
-        None => Ok(Decoded::Policy(Box::new(policy), unknown)),
-        Some(first) => Err(FieldError {
-            reason: first.problem + &more,
-            field: first.field,
-        }),
-    }
-}
-
-/// Fields that were stated and did not get into what was read, as a misspelt one does.
-fn unread(path: &str, stated: &Value, read: &Value, unknown: &mut Vec<String>) {
-    match (stated, read) {
-        (Value::Object(fields), Value::Object(read)) => {
-            for (key, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
-                match read.get(key) {
-                    Some(read) => unread(&format!("{path}.{key}"), field, read, unknown),
-                    None => unknown.push(format!("{path}.{key}")),
-                }
-            }
-        }
-        (Value::Array(items), Value::Array(read)) => {
-            for (number, (item, read)) in items.iter().zip(read).enumerate() {
-                unread(&format!("{path}[{number}]"), item, read, unknown);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn typed<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
+pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|error| FieldError {
         field: error.path().to_string(),
         reason: error.inner().to_string(),

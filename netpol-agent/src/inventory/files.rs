@@ -4,16 +4,21 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
+use super::decode::{Decoded, Undecodable};
+use super::document::Document;
 use super::{InventoryError, Purpose};
 
+/// How many bytes one file may have: more than 100,000 pods in full come to.
+const BYTES: u64 = 1 << 30;
 /// How deep directories may hold directories, so that a link to a parent ends.
 const DEPTH: usize = 32;
 /// Events of the YAML parser for one file: about as many as 100,000 pods in full come to.
 const EVENTS: usize = 200_000_000;
 /// Events that may come out of aliases: enough for hand-written anchors, far too few for a bomb.
 const REPLAYED: usize = 100_000;
+
+/// The objects of a document, or which of them does not decode.
+type Decoding = Result<Vec<Decoded>, Undecodable>;
 
 /// A text and what to call it in messages.
 pub(super) struct Source {
@@ -25,28 +30,57 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
-/// Every file behind a path, read: the path itself; of a directory, what ends in `.yaml`, `.yml` or `.json`, sorted.
-pub(super) fn sources(purpose: Purpose, path: &Path) -> Result<Vec<Source>, InventoryError> {
+/// Every file behind a path: the path itself; of a directory, what ends in `.yaml`, `.yml` or `.json`, sorted.
+pub(super) fn listed(purpose: Purpose, path: &Path) -> Result<Vec<PathBuf>, InventoryError> {
     if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let read = io::stdin().lock().read_to_end(&mut bytes);
-        read.map_err(|source| unreadable(purpose, path, source))?;
-        return Ok(vec![source(purpose, path, "stdin".to_owned(), bytes)?]);
+        return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
     let listed = collect(path, DEPTH, true, &mut files);
     listed.map_err(|(path, source)| unreadable(purpose, &path, source))?;
-    files.iter().map(|file| read_file(purpose, file)).collect()
+    Ok(files)
+}
+
+/// Reads a file; stdin, if it is `-`.
+pub(super) fn read(purpose: Purpose, path: &Path) -> Result<Source, InventoryError> {
+    let stdin = path == Path::new("-");
+    let bytes = match stdin {
+        true => bounded(io::stdin().lock()),
+        false => fs::File::open(path).and_then(bounded),
+    };
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::other("is not UTF-8 text"))
+    });
+    Ok(Source {
+        purpose,
+        name: match stdin {
+            true => "stdin".to_owned(),
+            false => path.display().to_string(),
+        },
+        text: text.map_err(|source| unreadable(purpose, path, source))?,
+    })
 }
 
 /// The documents of a text, each with its number, counted from 1; empty ones are neither given nor counted.
-pub(super) fn documents(source: &Source) -> Result<Vec<(usize, Value)>, InventoryError> {
-    let values = match json(&source.text) {
-        Some(values) => values,
+pub(super) fn documents(source: &Source) -> Result<Vec<(usize, Decoding)>, InventoryError> {
+    let documents = match json(&source.text) {
+        Some(documents) => documents,
         None => yaml(source)?,
     };
-    let numbered = (1..).zip(values);
-    Ok(numbered.filter(|(_, value)| !value.is_null()).collect())
+    let given = documents.into_iter().filter_map(|Document(given)| given);
+    Ok((1..).zip(given).collect())
+}
+
+/// All that a reader has, if that is not too much.
+fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = reader.take(BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(read).is_ok_and(|read| read <= BYTES) {
+        return Ok(bytes);
+    }
+    Err(io::Error::other(
+        "is larger than 1 GiB: split it into several files",
+    ))
 }
 
 fn collect(
@@ -90,26 +124,6 @@ fn is_inventory(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-fn read_file(purpose: Purpose, path: &Path) -> Result<Source, InventoryError> {
-    let bytes = fs::read(path).map_err(|source| unreadable(purpose, path, source))?;
-    source(purpose, path, path.display().to_string(), bytes)
-}
-
-fn source(
-    purpose: Purpose,
-    path: &Path,
-    name: String,
-    bytes: Vec<u8>,
-) -> Result<Source, InventoryError> {
-    let not_text = |_| unreadable(purpose, path, io::Error::other("is not UTF-8 text"));
-    let text = String::from_utf8(bytes).map_err(not_text)?;
-    Ok(Source {
-        purpose,
-        name,
-        text,
-    })
-}
-
 fn unreadable(purpose: Purpose, path: &Path, source: io::Error) -> InventoryError {
     InventoryError::Read {
         purpose,
@@ -121,15 +135,15 @@ fn unreadable(purpose: Purpose, path: &Path, source: io::Error) -> InventoryErro
 /// The documents of a text that is JSON; `None` if it is not.
 ///
 /// All JSON is YAML, but this reader is several times faster, and `kubectl get -o json` writes much.
-fn json(text: &str) -> Option<Vec<Value>> {
+fn json(text: &str) -> Option<Vec<Document>> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let values = serde_json::Deserializer::from_str(text).into_iter();
-    values.collect::<Result<_, _>>().ok()
+    let documents = serde_json::Deserializer::from_str(text).into_iter();
+    documents.collect::<Result<_, _>>().ok()
 }
 
-fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
+fn yaml(source: &Source) -> Result<Vec<Document>, InventoryError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: EVENTS,
@@ -147,13 +161,12 @@ fn yaml(source: &Source) -> Result<Vec<Value>, InventoryError> {
         with_snippet: false,
         emit_comments: false,
     };
-    let values = serde_saphyr::from_multiple_with_options::<Option<Value>>(&source.text, options);
-    let values = values.map_err(|error| InventoryError::Syntax {
+    let documents = serde_saphyr::from_multiple_with_options(&source.text, options);
+    documents.map_err(|error| InventoryError::Syntax {
         purpose: source.purpose,
         path: source.name.clone(),
         reason: one_line(&error.to_string()),
-    })?;
-    Ok(values.into_iter().map(Option::unwrap_or_default).collect())
+    })
 }
 
 fn one_line(message: &str) -> String {

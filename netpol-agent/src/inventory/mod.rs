@@ -5,8 +5,10 @@
 
 pub(crate) mod convert;
 mod decode;
+mod document;
 mod files;
 mod other;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +23,9 @@ use decode::Decoded;
 use files::Source;
 
 pub use other::OtherPolicy;
+
+/// How many remarks about policies are given one by one.
+const SHOWN: usize = 20;
 
 /// What an inventory holds.
 #[derive(Clone, Debug, Default)]
@@ -138,8 +143,8 @@ pub fn read_policies(paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
 fn read_for(purpose: Purpose, paths: &[PathBuf]) -> Result<Inventory, InventoryError> {
     let mut gathered = Gathered::default();
     for path in paths {
-        for source in files::sources(purpose, path)? {
-            gathered.add(&source)?;
+        for file in files::listed(purpose, path)? {
+            gathered.add(&files::read(purpose, &file)?)?;
         }
     }
     Ok(gathered.finish(purpose))
@@ -168,13 +173,13 @@ struct Gathered {
     other_policies: BTreeSet<OtherPolicy>,
     ignored: BTreeMap<String, usize>,
     differing: BTreeSet<String>,
-    unknown_fields: Vec<String>,
+    remarks: Vec<String>,
 }
 
 impl Gathered {
     fn add(&mut self, source: &Source) -> Result<(), InventoryError> {
-        for (number, value) in files::documents(source)? {
-            let decoded = decode::document(value).map_err(|error| InventoryError::Decode {
+        for (number, decoded) in files::documents(source)? {
+            let decoded = decoded.map_err(|error| InventoryError::Decode {
                 purpose: source.purpose,
                 path: source.name.clone(),
                 document: number,
@@ -191,11 +196,11 @@ impl Gathered {
     fn keep(&mut self, source: &Source, document: usize, decoded: Decoded) {
         match decoded {
             Decoded::Object(object) => self.keep_object(*object),
-            Decoded::Policy(policy, unknown) => {
+            Decoded::Policy(policy, remarks) => {
                 let place = format!("{}, document {document}", source.name);
-                let unknown = unknown.into_iter();
-                let said = unknown.map(|field| format!("{place}: {}: {field}", title(&policy)));
-                self.unknown_fields.extend(said);
+                let remarks = remarks.into_iter();
+                let said = remarks.map(|remark| format!("{place}: {}: {remark}", title(&policy)));
+                self.remarks.extend(said);
                 self.keep_policy(SourcedPolicy {
                     file: source.name.clone(),
                     document,
@@ -248,11 +253,10 @@ impl Gathered {
                 "{purpose}: given more than once, the last counts: {names}"
             ));
         }
-        if let Some(first) = self.unknown_fields.first() {
-            let count = self.unknown_fields.len();
-            warnings.push(format!(
-                "{purpose}: {count} fields of NetworkPolicies are unknown and left out, the first of them: {first}"
-            ));
+        let shown = self.remarks.iter().take(SHOWN);
+        warnings.extend(shown.map(|remark| format!("{purpose} {remark}")));
+        if let Some(more @ 1..) = self.remarks.len().checked_sub(SHOWN) {
+            warnings.push(format!("{purpose}: {more} more remarks of that kind"));
         }
         if self.objects.is_empty() && purpose == Purpose::Inventory {
             warnings.push("inventory: holds no object of a kind that is read".to_owned());

@@ -237,7 +237,7 @@ fn a_policy_that_the_api_server_rejects_is_an_error_with_file_document_and_field
     let told = inventory::parse("i.yaml", &format!("{good}---\n{bad}")).unwrap_err();
     assert_eq!(
         told.to_string(),
-        "inventory i.yaml, document 2: NetworkPolicy shop/q: spec.ingress[0].ports[1].endPort: 79 is below port or above 65535"
+        "inventory i.yaml, document 2: NetworkPolicy shop/q: spec.ingress[0].ports[1].endPort: 79 is below port, which is 80"
     );
 }
 
@@ -249,8 +249,11 @@ fn fields_of_policies_that_are_unknown_are_told() {
     );
     let read = inventory::parse("i.yaml", &misspelt).unwrap();
     assert_eq!(
-        read.warnings[0],
-        "inventory: 2 fields of NetworkPolicies are unknown and left out, the first of them: i.yaml, document 1: NetworkPolicy default/p: spec.ingress[0].form"
+        read.warnings[..2],
+        [
+            "inventory i.yaml, document 1: NetworkPolicy default/p: spec.ingress[0].form is unknown and left out",
+            "inventory i.yaml, document 1: NetworkPolicy default/p: spec.policytypes is unknown and left out",
+        ]
     );
 }
 

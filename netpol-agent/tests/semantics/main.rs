@@ -1,0 +1,3 @@
+//! What NetworkPolicies mean, sentence by sentence of their reference, and which of them the API server takes.
+
+mod api_server;
