@@ -17,8 +17,16 @@ const EVENTS: usize = 200_000_000;
 /// Events that may come out of aliases: enough for hand-written anchors, far too few for a bomb.
 const REPLAYED: usize = 100_000;
 
-/// The objects of a document, or which of them does not decode.
-type Decoding = Result<Vec<Decoded>, Undecodable>;
+/// What the documents of a text hold, each with the number of its document, counted from 1; empty ones are not
+/// counted.
+#[derive(Default)]
+pub(super) struct Documents {
+    /// The objects before the first that does not decode.
+    pub(super) decoded: Vec<(usize, Decoded)>,
+    /// The first that does not decode.
+    pub(super) error: Option<(usize, Undecodable)>,
+    count: usize,
+}
 
 /// A text and what to call it in messages.
 pub(super) struct Source {
@@ -61,14 +69,30 @@ pub(super) fn read(purpose: Purpose, path: &Path) -> Result<Source, InventoryErr
     })
 }
 
-/// The documents of a text, each with its number, counted from 1; empty ones are neither given nor counted.
-pub(super) fn documents(source: &Source) -> Result<Vec<(usize, Decoding)>, InventoryError> {
-    let documents = match json(&source.text) {
-        Some(documents) => documents,
-        None => yaml(source)?,
-    };
-    let given = documents.into_iter().filter_map(|Document(given)| given);
-    Ok((1..).zip(given).collect())
+/// What the documents of a text hold.
+pub(super) fn documents(source: &Source) -> Result<Documents, InventoryError> {
+    match json(&source.text) {
+        Some(documents) => Ok(documents),
+        None => yaml(source),
+    }
+}
+
+impl Extend<Document> for Documents {
+    fn extend<T: IntoIterator<Item = Document>>(&mut self, documents: T) {
+        for Document(given) in documents {
+            let Some(given) = given.filter(|_| self.error.is_none()) else {
+                continue;
+            };
+            self.count += 1;
+            match given {
+                Ok(decoded) => {
+                    let numbered = decoded.into_iter().map(|each| (self.count, each));
+                    self.decoded.extend(numbered);
+                }
+                Err(error) => self.error = Some((self.count, error)),
+            }
+        }
+    }
 }
 
 /// All that a reader has, if that is not too much.
@@ -135,15 +159,18 @@ fn unreadable(purpose: Purpose, path: &Path, source: io::Error) -> InventoryErro
 /// The documents of a text that is JSON; `None` if it is not.
 ///
 /// All JSON is YAML, but this reader is several times faster, and `kubectl get -o json` writes much.
-fn json(text: &str) -> Option<Vec<Document>> {
+fn json(text: &str) -> Option<Documents> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let documents = serde_json::Deserializer::from_str(text).into_iter();
-    documents.collect::<Result<_, _>>().ok()
+    let mut documents = Documents::default();
+    for document in serde_json::Deserializer::from_str(text).into_iter() {
+        documents.extend([document.ok()?]);
+    }
+    Some(documents)
 }
 
-fn yaml(source: &Source) -> Result<Vec<Document>, InventoryError> {
+fn yaml(source: &Source) -> Result<Documents, InventoryError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: EVENTS,
@@ -161,7 +188,8 @@ fn yaml(source: &Source) -> Result<Vec<Document>, InventoryError> {
         with_snippet: false,
         emit_comments: false,
     };
-    let documents = serde_saphyr::from_multiple_with_options(&source.text, options);
+    let documents =
+        serde_saphyr::from_str_multiple_with_options::<Document, Documents>(&source.text, options);
     documents.map_err(|error| InventoryError::Syntax {
         purpose: source.purpose,
         path: source.name.clone(),

@@ -78,7 +78,7 @@ pub enum InventoryError {
         source: std::io::Error,
     },
     /// A text is neither YAML nor JSON.
-    #[error("{purpose} {path}: is neither YAML nor JSON: {reason}")]
+    #[error("{purpose} {path}: cannot be read as YAML or JSON: {reason}")]
     Syntax {
         /// What it is read for.
         purpose: Purpose,
@@ -178,18 +178,19 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, source: &Source) -> Result<(), InventoryError> {
-        for (number, decoded) in files::documents(source)? {
-            let decoded = decoded.map_err(|error| InventoryError::Decode {
+        let documents = files::documents(source)?;
+        if let Some((document, error)) = documents.error {
+            return Err(InventoryError::Decode {
                 purpose: source.purpose,
                 path: source.name.clone(),
-                document: number,
+                document,
                 object: error.object,
                 field: error.field,
                 reason: error.reason,
-            })?;
-            let each = decoded.into_iter();
-            each.for_each(|each| self.keep(source, number, each));
+            });
         }
+        let decoded = documents.decoded.into_iter();
+        decoded.for_each(|(document, each)| self.keep(source, document, each));
         Ok(())
     }
 

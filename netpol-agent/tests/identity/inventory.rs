@@ -131,9 +131,9 @@ fn names_document_object_and_field_of_what_does_not_decode() {
         ),
         ("just a text".to_owned(), "inventory i.yaml, document 1: the object: .: is not a Kubernetes object"),
         ("{kind: Pod}".to_owned(), "inventory i.yaml, document 1: the object: apiVersion: is missing or not a text"),
-        ("kind: [Pod".to_owned(), "inventory i.yaml: is neither YAML nor JSON: "),
-        ("{\"kind\": \"Pod\",".to_owned(), "inventory i.yaml: is neither YAML nor JSON: "),
-        ("a: 1\na: 2\n".to_owned(), "inventory i.yaml: is neither YAML nor JSON: "),
+        ("kind: [Pod".to_owned(), "inventory i.yaml: cannot be read as YAML or JSON: "),
+        ("{\"kind\": \"Pod\",".to_owned(), "inventory i.yaml: cannot be read as YAML or JSON: "),
+        ("a: 1\na: 2\n".to_owned(), "inventory i.yaml: cannot be read as YAML or JSON: "),
     ];
     for (text, expected) in table {
         let told = error(&text);
@@ -152,7 +152,7 @@ fn does_not_blow_up_on_a_bomb_of_aliases() {
             vec![below; 10].join(", ")
         ));
     }
-    assert!(error(&bomb).starts_with("inventory i.yaml: is neither YAML nor JSON: "));
+    assert!(error(&bomb).starts_with("inventory i.yaml: cannot be read as YAML or JSON: "));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(error(&deep).starts_with("inventory i.yaml: "));
     let deep = format!("{{\"a\":{deep}}}");
