@@ -18,10 +18,10 @@ struct Case {
 fn cases() -> Vec<Case> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let case = |line: &str| {
-        let case: Value = serde_json::from_str(line).unwrap();
+        let case: Value = serde_json::from_str(line).expect("a line of JSON");
         Case {
-            name: text(&case["case"]).unwrap(),
-            taken: case["taken"].as_bool().unwrap(),
+            name: text(&case["case"]).expect("a name"),
+            taken: case["taken"].as_bool().expect("true or false"),
             field: text(&case["field"]),
             object: case["object"].to_string(),
         }
