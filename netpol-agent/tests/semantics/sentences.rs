@@ -1,0 +1,115 @@
+//! Each case, judged by the evaluator in its plain form.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_agent::inventory;
+use netpol_agent::policy::evaluate::{Connection, End, Evaluator, World};
+use netpol_common::names::ObjectName;
+
+use crate::case::{self, Asked, Case, Who};
+
+fn world() -> World {
+    let inventory = inventory::parse("cluster.yaml", include_str!("cluster.yaml"));
+    World::of(&inventory.expect("the cluster").index())
+}
+
+fn policies(case: &Case) -> Vec<NetworkPolicy> {
+    let read = inventory::parse("policies.json", &case.manifest());
+    let read = read.unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+    read.policies.into_iter().map(|each| each.policy).collect()
+}
+
+/// An end as the evaluator takes it, and its address.
+fn end<'w>(world: &'w World, who: &'w Who) -> (End<'w>, IpAddr) {
+    let of_family = |addresses: Vec<IpAddr>, v6: bool| {
+        let mut addresses = addresses.into_iter();
+        addresses
+            .find(|address| address.is_ipv6() == v6)
+            .expect("an address of each family")
+    };
+    match who {
+        Who::Outside(address) => (End::Outside, *address),
+        Who::Node { name, v6 } => {
+            let addresses = world.nodes()[name].iter().copied().collect();
+            (End::Node(name), of_family(addresses, *v6))
+        }
+        Who::Pod {
+            namespace,
+            name,
+            v6,
+        } => {
+            let id = world.named(&ObjectName::new(namespace, name)).expect(name);
+            let member = world.pod(id);
+            (
+                End::Pod(&member.pod),
+                of_family(member.addresses.clone(), *v6),
+            )
+        }
+    }
+}
+
+fn plain(world: &World, policies: &[NetworkPolicy], case: &Case, asked: &Asked) -> bool {
+    let evaluator = Evaluator {
+        namespaces: world.namespaces(),
+        policies,
+        reading: case.reading(),
+    };
+    let (client, client_address) = end(world, &asked.client);
+    let (server, server_address) = end(world, &asked.server);
+    let connection = Connection {
+        client,
+        client_address,
+        server,
+        server_address,
+        protocol: asked.protocol,
+        port: asked.port,
+    };
+    evaluator.verdict(&connection).allowed()
+}
+
+#[test]
+fn every_sentence_holds() {
+    let world = world();
+    let mut differing = Vec::new();
+    for case in case::all().iter().filter(|case| case.rejected.is_none()) {
+        let policies = policies(case);
+        for (asked, expected) in case.asked() {
+            if plain(&world, &policies, case, asked) != expected {
+                let expected = if expected { "allowed" } else { "denied" };
+                differing.push(format!(
+                    "{}\n    {} is not {expected}",
+                    case.name(),
+                    asked.text()
+                ));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "\n{}", differing.join("\n"));
+}
+
+#[test]
+fn what_the_reference_forbids_is_rejected_for_its_field() {
+    for case in case::all() {
+        let Some(field) = &case.rejected else {
+            continue;
+        };
+        let error = inventory::parse("p.json", &case.manifest()).expect_err(&case.name());
+        let named = format!("items[0].{field}: ");
+        assert!(
+            error.to_string().contains(&named),
+            "{}: {error}",
+            case.name()
+        );
+    }
+}
+
+#[test]
+fn every_case_asks_something_and_has_a_name_of_its_own() {
+    let mut names = std::collections::BTreeSet::new();
+    for case in case::all() {
+        let asks = case.asked().count() > 0 || case.rejected.is_some();
+        assert!(asks, "{}", case.name());
+        assert!(names.insert(case.name()), "{} is there twice", case.name());
+    }
+}
