@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use netpol_common::names::WorkloadName;
 
 use super::model::{Direction, PortSpec};
+use super::rules::Excess;
 use super::text::{self, list};
 use crate::identity::{EdgeId, Peer};
 
@@ -92,6 +93,15 @@ pub enum Finding {
         direction: Direction,
         /// What it lets in.
         what: Widening,
+    },
+    /// The search for the fewest rules was cut off.
+    NotLeast {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+        /// How many more there are than are needed, at most.
+        excess: Excess,
     },
     /// The client is a node that stands for a client unseen.
     RealClientUnseen {
@@ -220,6 +230,14 @@ impl fmt::Display for Finding {
             } => {
                 write!(f, "{workload}: {direction} {what}")
             }
+            Self::NotLeast {
+                workload,
+                direction,
+                excess,
+            } => write!(
+                f,
+                "{workload}: {direction} may have more than it needs, since the search was cut off: at most {excess}"
+            ),
             Self::OtherView {
                 workload,
                 direction,
@@ -306,6 +324,7 @@ impl Finding {
             Self::NodeGone { .. } => "NodeGone",
             Self::OneWayLeftOut { .. } => "OneWayLeftOut",
             Self::Widening { .. } => "Widening",
+            Self::NotLeast { .. } => "NotLeast",
             Self::RealClientUnseen { .. } => "RealClientUnseen",
             Self::NodePort { .. } => "NodePort",
             Self::OtherView { .. } => "OtherView",

@@ -5,7 +5,10 @@
 //! it. [`emit`] writes policies, one module for each format. [`evaluate`] judges traffic under policies as
 //! Kubernetes specifies it, and shares no code with the synthesiser: it is its judge.
 
+mod boxes;
 pub mod cluster;
+mod component;
+mod cover;
 mod dns;
 pub mod emit;
 pub mod evaluate;
@@ -24,6 +27,7 @@ mod selectors;
 mod synthesis;
 mod text;
 pub mod validate;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -34,4 +38,5 @@ pub use model::{
     Basis, Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
 };
 pub use options::{Dns, OneWay, Options};
+pub use rules::Excess;
 pub use synthesis::{Synthesiser, synthesise};

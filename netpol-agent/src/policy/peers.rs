@@ -1,11 +1,17 @@
-//! Peers of a rule: from workloads and addresses to the fewest entries that match exactly these.
+//! Peers of rules as points: a workload is the point of its namespace and label values among all workloads that are
+//! selected by the same keys, and one entry stands for a box of such points. Addresses are blocks.
+//!
+//! Every point of an entry's box is meant: an entry never selects a combination of labels that is nobody's, though
+//! nobody may have it yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netpol_common::names::WorkloadName;
 
+use super::boxes::Space;
+use super::cover::Set;
 use super::model::{PolicyPeer, Selector};
 
 /// The smallest things that a peer of a policy can be taken apart into.
@@ -17,168 +23,177 @@ pub(super) enum Atom {
     Address(IpAddr),
 }
 
-/// Pods by namespace and labels. Each field, and each key, is one dimension of a box.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Pods {
-    namespaces: BTreeSet<String>,
-    pods: Selector,
+/// Atoms with the same ports that stand together in every list of peers that is as short as possible.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Unit {
+    /// Which set of ports they have.
+    pub(super) class: usize,
+    /// What they are.
+    pub(super) what: What,
 }
 
-/// The entries that match exactly these workloads and addresses, for a policy in `namespace`.
-pub(super) fn entries(
-    namespace: &str,
-    workloads: impl IntoIterator<Item = (String, Selector)>,
-    addresses: &BTreeSet<IpAddr>,
-) -> Vec<PolicyPeer> {
-    let boxes: BTreeSet<Pods> = workloads
-        .into_iter()
-        .map(|(namespace, pods)| Pods {
-            namespaces: [namespace].into(),
-            pods,
-        })
-        .collect();
-    let pods = merge(boxes).into_iter().map(|Pods { namespaces, pods }| {
-        let own = namespaces.len() == 1 && namespaces.contains(namespace);
-        PolicyPeer::Pods {
-            namespaces: (!own).then_some(namespaces),
-            pods,
-        }
-    });
-    let mut entries: Vec<PolicyPeer> = pods
-        .chain(blocks(addresses).into_iter().map(PolicyPeer::Block))
-        .collect();
-    entries.sort();
-    entries
+/// What a unit is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum What {
+    /// A product of values, in a space.
+    Point(usize, Vec<u32>),
+    /// All addresses of a block.
+    Block(IpNet),
 }
 
-/// The fewest prefixes that hold exactly these addresses.
-pub(super) fn blocks(addresses: &BTreeSet<IpAddr>) -> Vec<IpNet> {
-    IpNet::aggregate(&addresses.iter().copied().map(IpNet::from).collect())
+/// The units of a relation.
+#[derive(Debug, Default)]
+pub(super) struct Units<'a> {
+    pub(super) units: Vec<Unit>,
+    pub(super) spaces: Vec<Space<'a>>,
+    /// The number of each atom's unit.
+    pub(super) of_atom: Vec<usize>,
 }
 
-/// Joins boxes that differ in one dimension only, as long as there are such: their union is a box again, so that
-/// nothing more is matched.
-fn merge(mut boxes: BTreeSet<Pods>) -> BTreeSet<Pods> {
-    loop {
-        let before = boxes.len();
-        let keys: BTreeSet<String> = boxes
-            .iter()
-            .flat_map(|pods| pods.pods.0.keys().cloned())
-            .collect();
-        for key in &keys {
-            boxes = merge_along(boxes, |pods| pods.pods.0.get_mut(key));
-        }
-        boxes = merge_along(boxes, |pods| Some(&mut pods.namespaces));
-        if boxes.len() == before {
-            return boxes;
-        }
-    }
-}
+/// A workload's namespace and what selects it there.
+pub(super) type Selected<'a> = (&'a str, &'a Selector);
 
-/// Joins boxes that are equal but for the dimension that `values` gives; boxes without it stay.
-fn merge_along(
-    boxes: BTreeSet<Pods>,
-    values: impl Fn(&mut Pods) -> Option<&mut BTreeSet<String>>,
-) -> BTreeSet<Pods> {
-    let mut merged: BTreeMap<(bool, Pods), BTreeSet<String>> = BTreeMap::new();
-    for mut pods in boxes {
-        let taken = values(&mut pods).map(std::mem::take);
-        merged
-            .entry((taken.is_some(), pods))
-            .or_default()
-            .extend(taken.into_iter().flatten());
-    }
-    merged
-        .into_iter()
-        .map(|((_, mut pods), joined)| {
-            if let Some(values) = values(&mut pods) {
-                *values = joined;
+impl<'a> Units<'a> {
+    /// The units of atoms, each with the number of its class and, for pods, what selects them.
+    pub(super) fn of(atoms: &[(&Atom, usize, Option<Selected<'a>>)]) -> Self {
+        let mut units = Self {
+            of_atom: vec![usize::MAX; atoms.len()],
+            ..Self::default()
+        };
+        let mut by_keys: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+        let mut addresses: BTreeMap<usize, Vec<(IpAddr, usize)>> = BTreeMap::new();
+        for (number, (atom, class, selected)) in atoms.iter().enumerate() {
+            match (atom, selected) {
+                (Atom::Address(address), _) => {
+                    let alike = addresses.entry(*class).or_default();
+                    alike.push((*address, number));
+                }
+                (Atom::Pods(_), Some((_, selector))) => {
+                    let keys = selector.0.keys().map(String::as_str).collect();
+                    by_keys.entry(keys).or_default().push(number);
+                }
+                (Atom::Pods(_), None) => {}
             }
-            pods
-        })
-        .collect()
+        }
+        for (keys, members) in by_keys {
+            units.add_space(keys, &members, atoms);
+        }
+        for (class, alike) in addresses {
+            units.add_blocks(class, alike);
+        }
+        units
+    }
+
+    fn add_space(
+        &mut self,
+        keys: Vec<&'a str>,
+        members: &[usize],
+        atoms: &[(&Atom, usize, Option<Selected<'a>>)],
+    ) {
+        let points = members.iter().filter_map(|member| {
+            let (_, class, selected) = atoms[*member];
+            selected.map(|selected| (selected, class))
+        });
+        let (space, points) = Space::of(keys, points);
+        let mut numbers: BTreeMap<&Vec<u32>, usize> = BTreeMap::new();
+        for (member, point) in members.iter().zip(&points) {
+            let unit = *numbers.entry(point).or_insert_with(|| {
+                self.units.push(Unit {
+                    class: atoms[*member].1,
+                    what: What::Point(self.spaces.len(), point.clone()),
+                });
+                self.units.len() - 1
+            });
+            self.of_atom[*member] = unit;
+        }
+        self.spaces.push(space);
+    }
+
+    fn add_blocks(&mut self, class: usize, alike: Vec<(IpAddr, usize)>) {
+        let first = self.units.len();
+        let blocks = IpNet::aggregate(
+            &alike
+                .iter()
+                .map(|(address, _)| IpNet::from(*address))
+                .collect(),
+        );
+        for (address, number) in alike {
+            let place = blocks.iter().position(|block| block.contains(&address));
+            self.of_atom[number] = first + place.unwrap_or_default();
+        }
+        self.units.extend(blocks.into_iter().map(|block| Unit {
+            class,
+            what: What::Block(block),
+        }));
+    }
+
+    /// The entry that stands for these units and no other, for a policy in `namespace`.
+    pub(super) fn entry(
+        &self,
+        namespace: &str,
+        units: impl Iterator<Item = usize>,
+    ) -> Option<PolicyPeer> {
+        let mut points: Vec<&[u32]> = Vec::new();
+        let mut blocks: Vec<IpNet> = Vec::new();
+        let mut space = None;
+        for unit in units {
+            match &self.units[unit].what {
+                What::Point(number, point) => {
+                    space = Some(&self.spaces[*number]);
+                    points.push(point);
+                }
+                What::Block(block) => blocks.push(*block),
+            }
+        }
+        match space {
+            Some(space) => Some(space.entry(namespace, &points)),
+            None => common_block(&blocks).map(PolicyPeer::Block),
+        }
+    }
+}
+
+/// The smallest block that holds all of some.
+pub(super) fn common_block(blocks: &[IpNet]) -> Option<IpNet> {
+    let (first, others) = blocks.split_first()?;
+    let mut common = *first;
+    while !others.iter().all(|block| common.contains(block)) {
+        common = common.supernet()?;
+    }
+    Some(common)
+}
+
+/// The fewest blocks that hold exactly what some hold, as the numbers of those in each.
+pub(super) fn aggregated(blocks: &[(usize, IpNet)]) -> Vec<Set> {
+    let joined = IpNet::aggregate(&blocks.iter().map(|(_, block)| *block).collect());
+    let within = |whole: &IpNet| -> Set {
+        let inside = blocks.iter().filter(|(_, block)| whole.contains(block));
+        inside.map(|(number, _)| *number).collect()
+    };
+    joined.iter().map(within).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn selector(labels: &[(&str, &str)]) -> Selector {
-        labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    fn pods(of: &[(&str, &[(&str, &str)])]) -> Vec<PolicyPeer> {
-        let workloads = of
-            .iter()
-            .map(|(namespace, labels)| ((*namespace).to_owned(), selector(labels)));
-        entries("own", workloads, &BTreeSet::new())
-    }
-
-    #[test]
-    fn values_of_one_key_are_joined() {
-        let joined = pods(&[("own", &[("app", "a")]), ("own", &[("app", "b")])]);
-        let values = ["a", "b"].map(str::to_owned).into();
-        let expected = Selector([("app".to_owned(), values)].into());
-        assert_eq!(
-            joined,
-            [PolicyPeer::Pods {
-                namespaces: None,
-                pods: expected
-            }]
-        );
-    }
-
-    #[test]
-    fn a_cross_product_is_joined_only_if_all_of_it_is_meant() {
-        let three = [("x", "a"), ("x", "b"), ("y", "a")].map(|(one, two)| [("p", one), ("q", two)]);
-        let mut all: Vec<(&str, &[(&str, &str)])> =
-            three.iter().map(|labels| ("n", &labels[..])).collect();
-        assert_eq!(pods(&all).len(), 2);
-        let fourth = [("p", "y"), ("q", "b")];
-        all.push(("n", &fourth));
-        assert_eq!(pods(&all).len(), 1);
-    }
-
-    #[test]
-    fn other_keys_or_namespaces_with_other_labels_are_not_joined() {
-        assert_eq!(
-            pods(&[("own", &[("app", "a")]), ("own", &[("name", "b")])]).len(),
-            2
-        );
-        assert_eq!(
-            pods(&[
-                ("own", &[("app", "a")]),
-                ("own", &[("app", "b"), ("tier", "x")])
-            ])
-            .len(),
-            2
-        );
-        assert_eq!(
-            pods(&[("m", &[("app", "a")]), ("n", &[("app", "b")])]).len(),
-            2
-        );
-        assert_eq!(
-            pods(&[("m", &[("app", "a")]), ("n", &[("app", "a")])]).len(),
-            1
-        );
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
     }
 
     #[test]
     fn blocks_are_joined_up_to_the_ends_of_the_ranges() {
         let written = |addresses: &[&str]| {
-            let addresses = addresses
+            let blocks: Vec<(usize, IpNet)> = addresses
                 .iter()
-                .map(|address| address.parse().unwrap())
+                .map(|address| IpNet::from(address.parse::<IpAddr>().unwrap()))
+                .enumerate()
                 .collect();
-            blocks(&addresses)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
+            let joined = aggregated(&blocks);
+            let block = |set: &Set| {
+                let blocks: Vec<IpNet> = set.iter().map(|number| blocks[number].1).collect();
+                common_block(&blocks).unwrap().to_string()
+            };
+            joined.iter().map(block).collect::<Vec<_>>()
         };
         assert_eq!(
             written(&["10.0.0.1", "10.0.0.2"]),
@@ -200,20 +215,9 @@ mod tests {
         );
     }
 
-    proptest! {
-        #[test]
-        fn blocks_hold_exactly_the_addresses(last in prop::collection::btree_set(any::<u8>(), 0..40)) {
-            let addresses: BTreeSet<IpAddr> = last.iter().map(|last| [10, 0, 0, *last].into()).collect();
-            let blocks = blocks(&addresses);
-            let held: Vec<IpAddr> = blocks.iter().flat_map(|block| {
-                let IpNet::V4(block) = block else { panic!("{block} is not IPv4") };
-                let network = u32::from(block.network());
-                (network..=u32::from(block.broadcast())).map(|address| IpAddr::V4(address.into()))
-            }).collect();
-            prop_assert_eq!(held, addresses.into_iter().collect::<Vec<_>>());
-            for pair in blocks.windows(2) {
-                prop_assert!(pair[0].supernet() != pair[1].supernet() || pair[0].prefix_len() != pair[1].prefix_len());
-            }
-        }
+    #[test]
+    fn blocks_of_two_families_have_nothing_in_common() {
+        assert_eq!(common_block(&[net("10.0.0.1/32"), net("::1/128")]), None);
+        assert_eq!(common_block(&[]), None);
     }
 }

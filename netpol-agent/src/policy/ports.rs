@@ -1,9 +1,10 @@
 //! Sets of ports, and how they are written: unbroken runs as ranges, gaps never bridged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_common::words::Protocol;
 
+use super::cover::Columns;
 use super::model::PortSpec;
 
 /// Ports by protocol.
@@ -25,6 +26,117 @@ pub(super) fn specs(ports: &Ports) -> Vec<PortSpec> {
         }
     }
     specs
+}
+
+/// An unbroken run of ports that the same classes have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Run {
+    pub(super) protocol: Protocol,
+    pub(super) first: u16,
+    pub(super) last: u16,
+    /// The classes that have all of it; no other has any of it.
+    pub(super) classes: Vec<usize>,
+}
+
+impl Run {
+    fn touches(&self, next: &Self) -> bool {
+        self.protocol == next.protocol && next.first - self.last == 1
+    }
+
+    pub(super) fn holds(&self, protocol: Protocol, port: u16) -> bool {
+        self.protocol == protocol && (self.first..=self.last).contains(&port)
+    }
+}
+
+/// The runs of the ports of some classes, in order.
+pub(super) fn runs<'a>(classes: impl Iterator<Item = &'a Vec<(Protocol, u16)>>) -> Vec<Run> {
+    let mut having: BTreeMap<(Protocol, u16), Vec<usize>> = BTreeMap::new();
+    for (class, ports) in classes.enumerate() {
+        for port in ports {
+            having.entry(*port).or_default().push(class);
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for ((protocol, port), classes) in having {
+        let run = Run {
+            protocol,
+            first: port,
+            last: port,
+            classes,
+        };
+        match runs.last_mut() {
+            Some(last) if last.touches(&run) && last.classes == run.classes => last.last = port,
+            _ => runs.push(run),
+        }
+    }
+    runs
+}
+
+/// Some runs as the columns of a relation. Runs that touch no other and that the same classes have are one column:
+/// in some least cover they always stand together.
+pub(super) struct Table {
+    /// The runs that each column stands for.
+    pub(super) columns: Vec<Vec<usize>>,
+    pub(super) shape: Columns,
+}
+
+impl Table {
+    /// The columns of the runs of these numbers.
+    pub(super) fn of(runs: &[Run], chosen: &[usize]) -> Self {
+        let mut table = Self {
+            columns: Vec::new(),
+            shape: Columns::default(),
+        };
+        let mut alone: BTreeMap<&[usize], usize> = BTreeMap::new();
+        for (place, number) in chosen.iter().enumerate() {
+            let run = &runs[*number];
+            let before = place.checked_sub(1).map(|before| &runs[chosen[before]]);
+            let joined = before.is_some_and(|before| before.touches(run));
+            let after = chosen.get(place + 1).map(|after| &runs[*after]);
+            let is_alone = !joined && !after.is_some_and(|after| run.touches(after));
+            match alone.get(&*run.classes) {
+                Some(column) if is_alone => {
+                    table.columns[*column].push(*number);
+                    table.shape.weights[*column] += 1;
+                }
+                _ => {
+                    if is_alone {
+                        alone.insert(&run.classes, table.columns.len());
+                    }
+                    table.columns.push(vec![*number]);
+                    table.shape.joined.push(joined);
+                    table.shape.weights.push(1);
+                }
+            }
+        }
+        table
+    }
+
+    /// The entries for a run of columns.
+    pub(super) fn specs(&self, runs: &[Run], columns: &[usize]) -> Vec<PortSpec> {
+        let members: Vec<&Run> = columns
+            .iter()
+            .flat_map(|column| &self.columns[*column])
+            .map(|number| &runs[*number])
+            .collect();
+        let mut specs: Vec<PortSpec> = Vec::new();
+        for (place, run) in members.iter().enumerate() {
+            let joined = place > 0 && members[place - 1].touches(run);
+            match specs.last_mut() {
+                Some(spec) if joined => spec.end_port = Some(run.last),
+                _ => specs.push(spec(run)),
+            }
+        }
+        specs
+    }
+}
+
+fn spec(run: &Run) -> PortSpec {
+    PortSpec {
+        protocol: run.protocol,
+        port: run.first,
+        end_port: (run.last > run.first).then_some(run.last),
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use super::model::{Basis, Direction, PortSpec};
 use super::names::label_value;
 use super::options::Options;
 use super::ports::{self, Ports};
-use super::rules::Writer;
+use super::rules::Excess;
 use super::selectors::Unselectable;
 use super::text;
+use super::writer::Writer;
 use crate::graph::{Evidence, FlowGraph, UnresolvedFlow};
 use crate::identity::{EdgeId, Peer};
 
@@ -51,6 +52,19 @@ pub(super) fn unselectable(workload: &WorkloadName, unselectable: &Unselectable)
             label_value(workload),
         ),
     }
+}
+
+/// That there may be more rules or entries than are needed.
+pub(super) fn of_excess(
+    workload: &WorkloadName,
+    direction: Direction,
+    excess: Excess,
+) -> Option<Finding> {
+    (!excess.is_none()).then(|| Finding::NotLeast {
+        workload: workload.clone(),
+        direction,
+        excess,
+    })
 }
 
 /// What is worth saying about one direction of a policy.

@@ -1,164 +1,225 @@
-//! Rules: peers with equal sets of ports stand together, and never a peer with another's ports.
+//! The rules of one direction of a policy: the least cover of what was learned, and the edges that each rests on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::fmt;
 
-use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
 
-use super::cluster::Cluster;
-use super::finding::Inexpressible;
+use super::component::{Component, Part, components};
+use super::cover::Cost;
 use super::learn::Learned;
-use super::model::{NamedPeer, PolicyPeer, Rule, Selector, Support};
-use super::peers::{self, Atom};
-use super::ports::{self, Ports};
-use super::selectors::Unselectable;
-use super::synthesis::{Known, Workload};
-use crate::identity::Peer;
+use super::model::{NamedPeer, Rule, Support};
+use super::peers::{Atom, Units};
+use super::ports::{self, Run};
+use super::text;
+use super::writer::Writer;
 
-/// Turns peers of the graph into what a policy can say.
-pub(super) struct Writer<'a> {
-    pub(super) cluster: &'a Cluster,
-    pub(super) workloads: &'a Known,
+/// The rules of one direction, and how many more there are than are needed, as far as that is known.
+pub(super) struct Rules {
+    pub(super) rules: Vec<Rule>,
+    pub(super) excess: Excess,
 }
 
-/// Peers that have the same ports.
-#[derive(Default)]
-struct Group {
-    atoms: Vec<Atom>,
-    named: BTreeMap<NamedPeer, BTreeSet<IpAddr>>,
+/// How far rules are from the least at most: all 0 if they are the least.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Excess {
+    /// Rules.
+    pub rules: usize,
+    /// Entries of peers; 0 where it is not known that no fewer rules would do.
+    pub peers: usize,
+    /// Entries of ports; 0 where it is not known that no fewer entries of peers would do.
+    pub ports: usize,
+}
+
+/// Edges with the same peer, and the numbers of the atoms that it stands as.
+struct Group<'a> {
+    learned: &'a [Learned],
+    atoms: Vec<usize>,
+}
+
+/// The atoms in order, and the ports of each.
+type Table = Vec<(Atom, Vec<(Protocol, u16)>)>;
+
+/// The least rules that allow exactly what was learned, for a policy in `namespace`. What was learned is in the order
+/// of its edges; peers that cannot be written are to have been found before.
+pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -> Rules {
+    let (table, groups) = table(writer, learned);
+    let mut classes: BTreeMap<&Vec<(Protocol, u16)>, usize> = BTreeMap::new();
+    for (_, ports) in &table {
+        classes.entry(ports).or_default();
+    }
+    for (number, class) in classes.values_mut().enumerate() {
+        *class = number;
+    }
+    let atoms: Vec<_> = table
+        .iter()
+        .map(|(atom, ports)| (atom, classes[ports], writer.selected(atom)))
+        .collect();
+    let units = Units::of(&atoms);
+    let runs = ports::runs(classes.keys().copied());
+    let mut excess = Excess::default();
+    let mut drafts: Vec<Draft> = Vec::new();
+    for component in components(&units, &runs, classes.len()) {
+        let (parts, cost, bound) = component.parts();
+        excess.add(cost, bound);
+        let rules = parts.iter().map(|part| {
+            let rule = component.rule(namespace, part);
+            Draft::of(rule, &component, part)
+        });
+        drafts.extend(rules);
+    }
+    let book = Book {
+        units: &units,
+        runs: &runs,
+        table: &table,
+    };
+    book.add_evidence(writer, &groups, &mut drafts);
+    let mut rules: Vec<Rule> = drafts.into_iter().map(Draft::finish).collect();
+    rules.sort_by(|a, b| (&a.peers, &a.ports).cmp(&(&b.peers, &b.ports)));
+    Rules { rules, excess }
+}
+
+/// The atoms of what was learned with their ports, and the edges by peer.
+fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'a>>) {
+    let mut found: Vec<(Atom, usize)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
+        let atoms = alike
+            .first()
+            .and_then(|one| writer.atoms(one.peer(), one.support.edge.port).ok());
+        found.extend(atoms.into_iter().flatten().map(|atom| (atom, groups.len())));
+        groups.push(Group {
+            learned: alike,
+            atoms: Vec::new(),
+        });
+    }
+    found.sort_unstable();
+    let mut table: Table = Vec::new();
+    for (atom, number) in found {
+        let group = &mut groups[number];
+        let ports = group.learned.iter().map(|one| {
+            let edge = &one.support.edge;
+            (edge.protocol, edge.port)
+        });
+        match table.last_mut() {
+            Some((last, known)) if *last == atom => known.extend(ports),
+            _ => table.push((atom, ports.collect())),
+        }
+        group.atoms.push(table.len() - 1);
+    }
+    for (_, ports) in &mut table {
+        ports.sort_unstable();
+        ports.dedup();
+    }
+    (table, groups)
+}
+
+/// A rule whose evidence is being gathered.
+struct Draft {
+    rule: Rule,
+    /// Whether it holds each unit, and each run.
+    units: BTreeSet<usize>,
+    runs: BTreeSet<usize>,
     evidence: BTreeSet<Support>,
 }
 
-impl Writer<'_> {
-    fn known(&self, name: &WorkloadName) -> Option<&Workload> {
-        self.workloads
-            .get(name)
-            .filter(|workload| workload.is_in_inventory)
-    }
-
-    /// What selects a workload, or why nothing does.
-    pub(super) fn selector(&self, name: &WorkloadName) -> Option<&Result<Selector, Unselectable>> {
-        self.known(name)?.selector.as_ref()
-    }
-
-    /// What a peer stands as in a rule.
-    pub(super) fn atoms(&self, peer: &Peer, port: u16) -> Result<Vec<Atom>, Inexpressible> {
-        if port == 0 {
-            return Err(Inexpressible::PortZero);
-        }
-        if let Peer::Workload(name) = peer
-            && !self.stands_for_more(peer)
-        {
-            return match self.selector(name) {
-                None => Err(Inexpressible::NotInInventory),
-                Some(Ok(_)) => Ok(vec![Atom::Pods(name.clone())]),
-                _ => Err(Inexpressible::Unselectable),
-            };
-        }
-        let addresses = self.addresses(peer);
-        match addresses.is_empty() {
-            true => Err(Inexpressible::NoAddress),
-            false => Ok(addresses.into_iter().map(Atom::Address).collect()),
+impl Draft {
+    fn of(rule: Rule, component: &Component<'_>, part: &Part) -> Self {
+        Self {
+            rule,
+            units: component.units_of(part).collect(),
+            runs: component.runs_of(part).collect(),
+            evidence: BTreeSet::new(),
         }
     }
 
-    /// The addresses that a peer stands as, if it does.
-    pub(super) fn addresses(&self, peer: &Peer) -> BTreeSet<IpAddr> {
-        let node = |name: &String| self.cluster.nodes.get(name).into_iter().flatten();
-        let addresses: BTreeSet<IpAddr> = match peer {
-            Peer::Workload(name) => {
-                let workload = self.cluster.workloads.get(name);
-                workload
-                    .into_iter()
-                    .flat_map(|workload| &workload.nodes)
-                    .flat_map(node)
-                    .copied()
-                    .collect()
-            }
-            Peer::Node(name) => node(name).copied().collect(),
-            Peer::ApiServer => self.cluster.api_server.clone(),
-            Peer::External(address) => [*address].into(),
-        };
-        addresses
-            .into_iter()
-            .map(|address| address.to_canonical())
-            .collect()
-    }
-
-    /// Whether a peer is written as addresses at which there may be more than that peer.
-    pub(super) fn stands_for_more(&self, peer: &Peer) -> bool {
-        match peer {
-            Peer::Node(_) | Peer::ApiServer => true,
-            Peer::External(_) => false,
-            Peer::Workload(name) => self
-                .known(name)
-                .is_some_and(|workload| workload.host_network),
+    fn finish(self) -> Rule {
+        Rule {
+            evidence: self.evidence.into_iter().collect(),
+            ..self.rule
         }
-    }
-
-    /// The name of a peer that is written as addresses, if it has one.
-    fn name(&self, peer: &Peer) -> Option<NamedPeer> {
-        match peer {
-            Peer::Node(_) => Some(NamedPeer::Node),
-            Peer::ApiServer => Some(NamedPeer::ApiServer),
-            Peer::Workload(_) => self.stands_for_more(peer).then_some(NamedPeer::Node),
-            Peer::External(_) => None,
-        }
-    }
-
-    /// The entries of a rule's list of peers, for a policy in `namespace`.
-    fn entries(&self, namespace: &str, atoms: &[Atom]) -> Vec<PolicyPeer> {
-        let mut addresses = BTreeSet::new();
-        let mut workloads: Vec<(String, Selector)> = Vec::new();
-        for atom in atoms {
-            match atom {
-                Atom::Address(address) => drop(addresses.insert(*address)),
-                Atom::Pods(name) => {
-                    let selector = self.selector(name).and_then(|chosen| chosen.as_ref().ok());
-                    workloads.extend(
-                        selector.map(|selector| (name.namespace.clone(), selector.clone())),
-                    );
-                }
-            }
-        }
-        peers::entries(namespace, workloads, &addresses)
     }
 }
 
-/// The rules that allow exactly what was learned, for a policy in `namespace`. Peers that cannot be written are
-/// to have been found before.
-pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -> Vec<Rule> {
-    let mut by_atom: BTreeMap<Atom, (Ports, BTreeSet<Support>, BTreeSet<NamedPeer>)> =
-        BTreeMap::new();
-    for one in learned {
-        let edge = &one.support.edge;
-        for atom in writer.atoms(one.peer(), edge.port).into_iter().flatten() {
-            let (ports, evidence, names) = by_atom.entry(atom).or_default();
-            ports.insert((edge.protocol, edge.port));
-            evidence.insert(one.support.clone());
-            names.extend(writer.name(one.peer()));
-        }
-    }
-    let mut groups: BTreeMap<Ports, Group> = BTreeMap::new();
-    for (atom, (ports, evidence, names)) in by_atom {
-        let group = groups.entry(ports).or_default();
-        if let Atom::Address(address) = atom {
-            for name in names {
-                group.named.entry(name).or_default().insert(address);
+/// What is needed to find the rules of an edge again.
+struct Book<'a> {
+    units: &'a Units<'a>,
+    runs: &'a [Run],
+    table: &'a Table,
+}
+
+impl Book<'_> {
+    /// Gives every rule the edges that it allows.
+    fn add_evidence(&self, writer: &Writer<'_>, groups: &[Group<'_>], drafts: &mut [Draft]) {
+        for group in groups {
+            let Some(first) = group.learned.first() else {
+                continue;
+            };
+            let name = writer.name(first.peer());
+            for atom in &group.atoms {
+                let unit = self.units.of_atom[*atom];
+                for draft in drafts
+                    .iter_mut()
+                    .filter(|draft| draft.units.contains(&unit))
+                {
+                    self.add_group(group, (*atom, name), draft);
+                }
             }
         }
-        group.atoms.push(atom);
-        group.evidence.extend(evidence);
     }
-    let mut rules: Vec<Rule> = groups
-        .into_iter()
-        .map(|(ports, group)| Rule {
-            peers: writer.entries(namespace, &group.atoms),
-            ports: ports::specs(&ports),
-            named: group.named,
-            evidence: group.evidence.into_iter().collect(),
-        })
-        .collect();
-    rules.sort_by(|a, b| (&a.peers, &a.ports).cmp(&(&b.peers, &b.ports)));
-    rules
+
+    fn add_group(
+        &self,
+        group: &Group<'_>,
+        (atom, name): (usize, Option<NamedPeer>),
+        draft: &mut Draft,
+    ) {
+        for learned in group.learned {
+            let edge = &learned.support.edge;
+            let mut runs = draft.runs.iter().map(|run| &self.runs[*run]);
+            if !runs.any(|run| run.holds(edge.protocol, edge.port)) {
+                continue;
+            }
+            draft.evidence.insert(learned.support.clone());
+            if let (Some(name), Atom::Address(address)) = (name, &self.table[atom].0) {
+                let named = draft.rule.named.entry(name).or_default();
+                named.insert(*address);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.rules, "rules"),
+            (self.peers, "entries of peers"),
+            (self.ports, "entries of ports"),
+        ];
+        let parts = parts.iter().filter(|(number, _)| *number > 0);
+        f.write_str(&text::list(
+            parts.map(|(number, what)| format!("{number} {what}")),
+        ))
+    }
+}
+
+impl Excess {
+    /// Whether nothing less would do.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Adds what one part has over its bound.
+    fn add(&mut self, cost: Cost, bound: Cost) {
+        self.rules += cost.rules - bound.rules;
+        if cost.rules > bound.rules {
+            return;
+        }
+        self.peers += cost.peers.saturating_sub(bound.peers);
+        if cost.peers > bound.peers {
+            return;
+        }
+        self.ports += cost.ports.saturating_sub(bound.ports);
+    }
 }

@@ -17,8 +17,9 @@ use super::model::{Direction, Policy, Proposal, Selector};
 use super::names::policy_names;
 use super::options::{Dns, Options};
 use super::remarks;
-use super::rules::{Writer, rules};
+use super::rules::rules;
 use super::selectors::{Selectors, Unselectable};
+use super::writer::Writer;
 use crate::graph::{Evidence, FlowGraph};
 use crate::identity::{EdgeId, Peer};
 
@@ -208,12 +209,16 @@ impl<'a> Synthesiser<'a> {
         common: &Common,
     ) -> Vec<Learned> {
         let mut learned: Vec<Learned> = known.lessons.learned(direction).cloned().collect();
+        let seen = learned.len();
         if self.options.dns != Dns::Seen {
             learned.extend(dns::pairs(&self.cluster, &learned));
         }
         if self.options.dns == Dns::Always {
             let (clients, resolvers) = (&common.clients, &common.resolvers);
             learned.extend(dns::always(clients, resolvers, name, direction, &learned));
+        }
+        if learned.len() > seen {
+            learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
         learned
     }
@@ -253,12 +258,17 @@ impl<'a> Synthesiser<'a> {
             let remarks = remarks::of_direction(name, direction, learned, &writer, &self.options);
             findings.extend(remarks);
         }
+        let [ingress, egress] = both.map(|(direction, learned)| {
+            let rules = rules(&writer, &name.namespace, learned);
+            findings.extend(remarks::of_excess(name, direction, rules.excess));
+            rules.rules
+        });
         Some(Policy {
             workload: name.clone(),
             name: known.policy.clone()?,
             subject: known.selector.clone()?.ok()?,
-            ingress: rules(&writer, &name.namespace, &ingress),
-            egress: rules(&writer, &name.namespace, &egress),
+            ingress,
+            egress,
         })
     }
 }

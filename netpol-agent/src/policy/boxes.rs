@@ -1,0 +1,287 @@
+//! Boxes of label values: what one `namespaceSelector` with one `podSelector` can stand for.
+//!
+//! The first dimension is the namespace, each key of the selectors is another. Values that are interchangeable, since
+//! every point with one of them is there with the other too and has the same ports, are one: some shortest list of
+//! entries never tells them apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::component::root;
+use super::cover::Set;
+use super::model::{PolicyPeer, Selector};
+use super::peers::Selected;
+
+/// All workloads that are selected by the same keys.
+#[derive(Debug)]
+pub(super) struct Space<'a> {
+    keys: Vec<&'a str>,
+    /// In each dimension, the names that each value stands for.
+    values: Vec<Vec<Vec<&'a str>>>,
+}
+
+/// How many values a dimension of one [`Cluster`] may have.
+const WIDTH: usize = 64;
+/// How many boxes of one cluster are made, at most.
+const MOST: usize = 256;
+
+/// A box: in each dimension a set of values, as bits.
+type Sides = Vec<u64>;
+
+/// Points that boxes may join: from each to each other leads a way on which one value at a time changes.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// The number of each point's unit, and its values, numbered within the cluster; `None` if there are too many.
+    points: Vec<(usize, Option<Vec<u32>>)>,
+}
+
+impl<'a> Space<'a> {
+    /// The space of some points, each with a class, and where each lies in it.
+    pub(super) fn of(
+        keys: Vec<&'a str>,
+        selected: impl Iterator<Item = (Selected<'a>, usize)>,
+    ) -> (Self, Vec<Vec<u32>>) {
+        let dimensions = keys.len() + 1;
+        let (names, classes): (Vec<Vec<&str>>, Vec<usize>) = selected
+            .map(|((namespace, selector), class)| (coordinates(namespace, selector), class))
+            .unzip();
+        let mut values: Vec<Vec<Vec<&str>>> = Vec::with_capacity(dimensions);
+        let mut points = vec![Vec::with_capacity(dimensions); names.len()];
+        for dimension in 0..dimensions {
+            let mut found: Vec<&str> = names.iter().map(|names| names[dimension]).collect();
+            found.sort_unstable();
+            found.dedup();
+            for (point, names) in points.iter_mut().zip(&names) {
+                let place = found.binary_search(&names[dimension]);
+                point.push(place.unwrap_or_else(|place| place) as u32);
+            }
+            values.push(found.into_iter().map(|name| vec![name]).collect());
+        }
+        let mut space = Self { keys, values };
+        space.join_twins(&mut points, &classes);
+        (space, points)
+    }
+
+    /// Makes one value of those that are interchangeable, in every dimension, as long as there are such.
+    fn join_twins(&mut self, points: &mut [Vec<u32>], classes: &[usize]) {
+        let mut dimension = 0;
+        let mut unchanged = 0;
+        while unchanged < self.values.len() {
+            let before = self.values[dimension].len();
+            if before > 1 {
+                self.join_twins_along(dimension, points, classes);
+            }
+            unchanged = match self.values[dimension].len() == before {
+                true => unchanged + 1,
+                false => 1,
+            };
+            dimension = (dimension + 1) % self.values.len();
+        }
+    }
+
+    fn join_twins_along(&mut self, dimension: usize, points: &mut [Vec<u32>], classes: &[usize]) {
+        let old = std::mem::take(&mut self.values[dimension]);
+        let mut lines: Vec<Vec<(Vec<u32>, usize)>> = vec![Vec::new(); old.len()];
+        for (point, class) in points.iter().zip(classes) {
+            let mut rest = point.clone();
+            rest.swap_remove(dimension);
+            lines[point[dimension] as usize].push((rest, *class));
+        }
+        let mut new: Vec<Vec<&str>> = Vec::new();
+        let mut numbers: BTreeMap<Vec<(Vec<u32>, usize)>, usize> = BTreeMap::new();
+        let mut renamed = Vec::with_capacity(old.len());
+        for (mut line, names) in lines.into_iter().zip(old) {
+            line.sort_unstable();
+            line.dedup();
+            let number = *numbers.entry(line).or_insert_with(|| {
+                new.push(Vec::new());
+                new.len() - 1
+            });
+            new[number].extend(names);
+            renamed.push(number as u32);
+        }
+        for point in points {
+            point[dimension] = renamed[point[dimension] as usize];
+        }
+        self.values[dimension] = new;
+    }
+
+    /// The entry for the box that these points make up.
+    pub(super) fn entry(&self, namespace: &str, points: &[&[u32]]) -> PolicyPeer {
+        let names = |dimension: usize| -> BTreeSet<String> {
+            let values: BTreeSet<u32> = points.iter().map(|point| point[dimension]).collect();
+            let names = values
+                .iter()
+                .flat_map(|value| &self.values[dimension][*value as usize]);
+            names.map(|name| (*name).to_owned()).collect()
+        };
+        let namespaces = names(0);
+        let own = namespaces.len() == 1 && namespaces.contains(namespace);
+        let labels = self.keys.iter().enumerate();
+        PolicyPeer::Pods {
+            namespaces: (!own).then_some(namespaces),
+            pods: Selector(
+                labels
+                    .map(|(place, key)| ((*key).to_owned(), names(place + 1)))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// A workload's namespace and the values of its selector, which has one for each key.
+fn coordinates<'a>(namespace: &'a str, selector: &'a Selector) -> Vec<&'a str> {
+    let values = selector.0.values();
+    let values = values.map(|values| values.first().map_or("", String::as_str));
+    std::iter::once(namespace).chain(values).collect()
+}
+
+impl Cluster {
+    /// The clusters of points, each with the number of its unit.
+    pub(super) fn of(points: &[(usize, &[u32])]) -> Vec<Self> {
+        let mut groups: Vec<usize> = (0..points.len()).collect();
+        let dimensions = points.first().map_or(0, |(_, point)| point.len());
+        for dimension in 0..dimensions {
+            let mut lines: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+            for (number, (_, point)) in points.iter().enumerate() {
+                let mut rest = point.to_vec();
+                rest[dimension] = u32::MAX;
+                let first = *lines.entry(rest).or_insert(number);
+                let (a, b) = (root(&mut groups, first), root(&mut groups, number));
+                groups[a.max(b)] = a.min(b);
+            }
+        }
+        let mut clusters: BTreeMap<usize, Vec<(usize, &[u32])>> = BTreeMap::new();
+        for (number, point) in points.iter().enumerate() {
+            let group = root(&mut groups, number);
+            clusters.entry(group).or_default().push(*point);
+        }
+        clusters.into_values().map(Self::numbered).collect()
+    }
+
+    fn numbered(points: Vec<(usize, &[u32])>) -> Self {
+        let dimensions = points.first().map_or(0, |(_, point)| point.len());
+        let values: Vec<BTreeSet<u32>> = (0..dimensions)
+            .map(|dimension| points.iter().map(|(_, point)| point[dimension]).collect())
+            .collect();
+        let fits = values.iter().all(|values| values.len() <= WIDTH);
+        let place = |dimension: usize, value: u32| values[dimension].range(..value).count() as u32;
+        let points = points.into_iter().map(|(unit, point)| {
+            let at = fits.then(|| {
+                let values = point.iter().enumerate();
+                values
+                    .map(|(dimension, value)| place(dimension, *value))
+                    .collect()
+            });
+            (unit, at)
+        });
+        Self {
+            points: points.collect(),
+        }
+    }
+
+    /// The cluster with its units numbered from 0 in the order that [`Self::units`] gives.
+    pub(super) fn renumbered(mut self) -> Self {
+        for (number, (unit, _)) in self.points.iter_mut().enumerate() {
+            *unit = number;
+        }
+        self
+    }
+
+    /// The units of the cluster.
+    pub(super) fn units(&self) -> impl Iterator<Item = usize> {
+        self.points.iter().map(|(unit, _)| *unit)
+    }
+
+    /// The largest boxes of which every point is a unit of `within`; `None` if there are too many.
+    ///
+    /// Boxes that differ make another: what both hold in all dimensions but one, and what either holds in that one.
+    /// Taking in all such and dropping what lies in another ends with the largest, as with the prime implicants of
+    /// a function of several values (W. V. Quine, "A way to simplify truth functions", 1955).
+    pub(super) fn largest(&self, within: &Set) -> Option<Vec<Set>> {
+        let points = self
+            .points
+            .iter()
+            .filter(|(unit, _)| within.contains(*unit));
+        let mut boxes: Vec<Sides> = points
+            .map(|(_, point)| Some(point.as_ref()?.iter().map(|value| 1 << value).collect()))
+            .collect::<Option<_>>()?;
+        let mut next = 1;
+        while next < boxes.len() {
+            let mut made = Vec::new();
+            for earlier in 0..next {
+                made.extend(joined(&boxes[earlier], &boxes[next]));
+            }
+            next += 1;
+            for one in made {
+                if boxes.iter().any(|known| is_within(&one, known)) {
+                    continue;
+                }
+                let (mut place, mut passed) = (0, 0);
+                boxes.retain(|known| {
+                    let stays = !is_within(known, &one);
+                    passed += usize::from(!stays && place < next);
+                    place += 1;
+                    stays
+                });
+                next -= passed;
+                boxes.push(one);
+            }
+            if boxes.len() > MOST {
+                return None;
+            }
+        }
+        let mut largest: Vec<Set> = boxes.iter().map(|sides| self.members(sides)).collect();
+        largest.sort_unstable();
+        Some(largest)
+    }
+
+    /// The units of the smallest box that holds all of `units`.
+    pub(super) fn hull(&self, units: &Set) -> Set {
+        let mut sides: Sides = Vec::new();
+        for (_, point) in self.points.iter().filter(|(unit, _)| units.contains(*unit)) {
+            let Some(point) = point else { return *units };
+            sides.resize(point.len(), 0);
+            for (side, value) in sides.iter_mut().zip(point) {
+                *side |= 1 << value;
+            }
+        }
+        self.members(&sides)
+    }
+
+    fn members(&self, sides: &[u64]) -> Set {
+        let holds = |point: &[u32]| {
+            let mut both = point.iter().zip(sides);
+            both.all(|(value, side)| side >> value & 1 == 1)
+        };
+        let inside = self
+            .points
+            .iter()
+            .filter(|(_, point)| point.as_ref().is_some_and(|point| holds(point)));
+        inside.map(|(unit, _)| *unit).collect()
+    }
+}
+
+/// The boxes that two boxes make, one for each dimension in which they differ, if they meet in all others.
+fn joined(a: &Sides, b: &Sides) -> Vec<Sides> {
+    let apart: Vec<usize> = (0..a.len())
+        .filter(|dimension| a[*dimension] & b[*dimension] == 0)
+        .collect();
+    let along: Vec<usize> = match apart.as_slice() {
+        [] => (0..a.len()).collect(),
+        [one] => vec![*one],
+        _ => Vec::new(),
+    };
+    let made = along.into_iter().map(|dimension| {
+        let mut sides: Sides = a.iter().zip(b).map(|(a, b)| a & b).collect();
+        sides[dimension] = a[dimension] | b[dimension];
+        sides
+    });
+    made.collect()
+}
+
+fn is_within(inner: &Sides, outer: &Sides) -> bool {
+    inner
+        .iter()
+        .zip(outer)
+        .all(|(inner, outer)| inner & !outer == 0)
+}

@@ -1,0 +1,176 @@
+//! Covers of random small relations against all there are.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Units at places of a grid: an entry stands for all that lie at the crossings of some rows with some columns, as
+/// long as there is one at each.
+#[derive(Clone, Debug)]
+struct Grid(Vec<(u8, u8)>);
+
+impl Grid {
+    fn is_entry(&self, units: &Set) -> bool {
+        let mut rows = std::collections::BTreeSet::new();
+        let mut columns = std::collections::BTreeSet::new();
+        for unit in units.iter() {
+            rows.insert(self.0[unit].0);
+            columns.insert(self.0[unit].1);
+        }
+        units.len() == rows.len() * columns.len()
+    }
+}
+
+impl Peers for Grid {
+    fn largest(&self, within: &Set) -> Option<Vec<Set>> {
+        let entries: Vec<Set> = subsets(within)
+            .filter(|units| self.is_entry(units))
+            .collect();
+        let is_largest =
+            |one: &&Set| !(entries.iter()).any(|other| other != *one && one.is_within(other));
+        Some(entries.iter().filter(is_largest).copied().collect())
+    }
+
+    fn hull(&self, units: &Set) -> Set {
+        let mut entries = subsets(&Set::below(self.0.len()));
+        let least = |units: &Set, entries: &mut dyn Iterator<Item = Set>| {
+            entries
+                .filter(|entry| units.is_within(entry) && self.is_entry(entry))
+                .min_by_key(Set::len)
+        };
+        least(units, &mut entries).unwrap_or(*units)
+    }
+}
+
+/// All subsets but the empty one.
+fn subsets(of: &Set) -> impl Iterator<Item = Set> + use<> {
+    let members: Vec<usize> = of.iter().collect();
+    (1..1usize << members.len()).map(move |chosen| {
+        let members = members.iter().enumerate();
+        members
+            .filter(|(place, _)| chosen >> place & 1 == 1)
+            .map(|(_, member)| *member)
+            .collect()
+    })
+}
+
+/// What the least cover costs: the least way to cover more and more pairs, each time the first that is open.
+fn least(relation: &Relation<'_>, grid: &Grid) -> Cost {
+    let rows = relation.rows.iter().enumerate();
+    let pairs: Vec<(usize, usize)> = rows
+        .flat_map(|(unit, row)| row.iter().map(move |column| (unit, column)))
+        .collect();
+    let mut rules: Vec<(usize, Cost)> = Vec::new();
+    for units in subsets(&Set::below(grid.0.len())) {
+        for columns in subsets(&Set::below(relation.columns.weights.len())) {
+            if units
+                .iter()
+                .any(|unit| !columns.is_within(&relation.rows[unit]))
+            {
+                continue;
+            }
+            let held = pairs
+                .iter()
+                .enumerate()
+                .filter(|(_, (unit, column))| units.contains(*unit) && columns.contains(*column));
+            let mask = held.fold(0, |mask, (place, _)| mask | 1 << place);
+            let runs = relation.columns.runs(&columns);
+            let cost = Cost {
+                rules: 1,
+                peers: fewest_entries(&units, grid),
+                ports: runs.iter().map(|run| relation.columns.weight_of(run)).sum(),
+            };
+            rules.push((mask, cost));
+        }
+    }
+    let all = (1usize << pairs.len()) - 1;
+    let mut known: BTreeMap<usize, Cost> = BTreeMap::from([(0, Cost::default())]);
+    while let Some((covered, cost)) = known.pop_first() {
+        if covered == all {
+            return cost;
+        }
+        let next = 1 << (!covered).trailing_zeros();
+        for (mask, more) in rules.iter().filter(|(mask, _)| mask & next != 0) {
+            let total = cost.plus(*more);
+            let entry = known.entry(covered | mask).or_insert(total);
+            *entry = total.min(*entry);
+        }
+    }
+    unreachable!("single pairs cover everything")
+}
+
+fn fewest_entries(units: &Set, grid: &Grid) -> usize {
+    let entries: Vec<Set> = subsets(units)
+        .filter(|units| grid.is_entry(units))
+        .collect();
+    let mut reached = vec![Set::default()];
+    for number in 0.. {
+        if reached.contains(units) {
+            return number;
+        }
+        reached = reached
+            .iter()
+            .flat_map(|set| entries.iter().map(|entry| set.or(entry)))
+            .collect();
+        reached.sort_unstable();
+        reached.dedup();
+    }
+    0
+}
+
+fn any_relation() -> impl Strategy<Value = (Grid, Vec<Set>, Columns)> {
+    let places = prop::collection::btree_set((0u8..3, 0u8..3), 1..6);
+    (places, 1usize..5).prop_flat_map(|(places, columns)| {
+        let row = prop::collection::btree_set(0..columns, 1..=columns);
+        let rows = prop::collection::vec(row, places.len());
+        let joined = prop::collection::vec(any::<bool>(), columns);
+        (Just(places), rows, joined).prop_map(|(places, rows, mut joined)| {
+            joined[0] = false;
+            let columns = Columns {
+                weights: vec![1; joined.len()],
+                joined,
+            };
+            let rows = rows.into_iter().map(|row| row.into_iter().collect());
+            (Grid(places.into_iter().collect()), rows.collect(), columns)
+        })
+    })
+}
+
+proptest! {
+    /// However few steps are left, a cover allows exactly the relation, and what is said of the least is true.
+    #[test]
+    fn the_bound_holds((grid, rows, columns) in any_relation(), steps in prop::sample::select(&[0, 1, 5, 20_000][..])) {
+        let relation = Relation { rows, columns, peers: &grid };
+        let least = least(&relation, &grid);
+        let cover = relation.cover_within(steps);
+        prop_assert!(cover.bound <= least && least <= cover.cost, "{least:?} of {cover:?}");
+        prop_assert!(steps < 20_000 || cover.cost == cover.bound, "{cover:?}");
+        check_exact(&relation, &grid, &cover.rectangles)?;
+        let (plain, bound) = plain::cover(&relation);
+        prop_assert!(bound <= least && least <= relation.cost(&plain));
+        check_exact(&relation, &grid, &plain)?;
+    }
+}
+
+fn check_exact(
+    relation: &Relation<'_>,
+    grid: &Grid,
+    rectangles: &[Rectangle],
+) -> Result<(), TestCaseError> {
+    let mut covered = vec![Set::default(); relation.rows.len()];
+    for rectangle in rectangles {
+        for one in &rectangle.boxes {
+            prop_assert!(grid.is_entry(one), "{one:?} is no entry");
+        }
+        for run in &rectangle.runs {
+            prop_assert_eq!(relation.columns.runs(run).len(), 1);
+        }
+        for unit in rectangle.units().iter() {
+            covered[unit] = covered[unit].or(&rectangle.columns());
+        }
+    }
+    prop_assert_eq!(&covered, &relation.rows);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What the peers of the graph stand as in a policy.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use netpol_common::names::WorkloadName;
+
+use super::cluster::Cluster;
+use super::finding::Inexpressible;
+use super::model::{NamedPeer, Selector};
+use super::peers::{Atom, Selected};
+use super::selectors::Unselectable;
+use super::synthesis::{Known, Workload};
+use crate::identity::Peer;
+
+/// Turns peers of the graph into what a policy can say.
+pub(super) struct Writer<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) workloads: &'a Known,
+}
+
+impl Writer<'_> {
+    fn known(&self, name: &WorkloadName) -> Option<&Workload> {
+        self.workloads
+            .get(name)
+            .filter(|workload| workload.is_in_inventory)
+    }
+
+    /// What selects a workload, or why nothing does.
+    pub(super) fn selector(&self, name: &WorkloadName) -> Option<&Result<Selector, Unselectable>> {
+        self.known(name)?.selector.as_ref()
+    }
+
+    /// What a peer stands as in a rule.
+    pub(super) fn atoms(&self, peer: &Peer, port: u16) -> Result<Vec<Atom>, Inexpressible> {
+        if port == 0 {
+            return Err(Inexpressible::PortZero);
+        }
+        if let Peer::Workload(name) = peer
+            && !self.stands_for_more(peer)
+        {
+            return match self.selector(name) {
+                None => Err(Inexpressible::NotInInventory),
+                Some(Ok(_)) => Ok(vec![Atom::Pods(name.clone())]),
+                _ => Err(Inexpressible::Unselectable),
+            };
+        }
+        let addresses = self.addresses(peer);
+        match addresses.is_empty() {
+            true => Err(Inexpressible::NoAddress),
+            false => Ok(addresses.into_iter().map(Atom::Address).collect()),
+        }
+    }
+
+    /// The addresses that a peer stands as, if it does.
+    pub(super) fn addresses(&self, peer: &Peer) -> BTreeSet<IpAddr> {
+        let node = |name: &String| self.cluster.nodes.get(name).into_iter().flatten();
+        let addresses: BTreeSet<IpAddr> = match peer {
+            Peer::Workload(name) => {
+                let workload = self.cluster.workloads.get(name);
+                workload
+                    .into_iter()
+                    .flat_map(|workload| &workload.nodes)
+                    .flat_map(node)
+                    .copied()
+                    .collect()
+            }
+            Peer::Node(name) => node(name).copied().collect(),
+            Peer::ApiServer => self.cluster.api_server.clone(),
+            Peer::External(address) => [*address].into(),
+        };
+        addresses
+            .into_iter()
+            .map(|address| address.to_canonical())
+            .collect()
+    }
+
+    /// Whether a peer is written as addresses at which there may be more than that peer.
+    pub(super) fn stands_for_more(&self, peer: &Peer) -> bool {
+        match peer {
+            Peer::Node(_) | Peer::ApiServer => true,
+            Peer::External(_) => false,
+            Peer::Workload(name) => self
+                .known(name)
+                .is_some_and(|workload| workload.host_network),
+        }
+    }
+
+    /// The name of a peer that is written as addresses, if it has one.
+    pub(super) fn name(&self, peer: &Peer) -> Option<NamedPeer> {
+        match peer {
+            Peer::Node(_) => Some(NamedPeer::Node),
+            Peer::ApiServer => Some(NamedPeer::ApiServer),
+            Peer::Workload(_) => self.stands_for_more(peer).then_some(NamedPeer::Node),
+            Peer::External(_) => None,
+        }
+    }
+
+    /// What selects the pods of an atom, and in which namespace.
+    pub(super) fn selected<'s>(&'s self, atom: &'s Atom) -> Option<Selected<'s>> {
+        let Atom::Pods(name) = atom else {
+            return None;
+        };
+        let selector = self.selector(name)?.as_ref().ok()?;
+        Some((&name.namespace, selector))
+    }
+}
