@@ -21,6 +21,7 @@ mod names;
 pub mod options;
 mod peers;
 mod ports;
+pub mod read;
 mod remarks;
 mod rules;
 mod selectors;
