@@ -126,10 +126,10 @@ fn bad_flows_leave_the_directory_as_it_was() {
 }
 
 #[test]
-fn a_directory_takes_yaml_only() {
+fn a_directory_takes_no_json() {
     let base = tempfile::tempdir().unwrap();
     let dir = base.path().join("policies");
-    let error = predicate::str::starts_with("error: --out-dir writes YAML");
+    let error = predicate::str::starts_with("error: --out-dir writes no JSON");
     generate()
         .arg("--out-dir")
         .arg(&dir)

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::inputs::Inputs;
 use super::out_dir;
 use super::output::{note, print};
-use crate::policy::emit::kubernetes;
+use crate::policy::emit::{Format, cilium};
 use crate::policy::{Cluster, Dns, OneWay, Options, Policy, synthesise};
 
 /// Write NetworkPolicies that allow exactly the traffic that was seen
@@ -27,8 +27,8 @@ pub(super) struct Arguments {
         value_name = "FORMAT"
     )]
     output: Format,
-    /// Write DIR/<namespace>/<policy>.yaml instead of to stdout; DIR must be absent, empty, or written by this
-    /// command before
+    /// Write DIR/<namespace>/<policy>.yaml (Terraform: .tf) instead of to stdout; DIR must be absent, empty, or
+    /// written by this command before
     #[arg(long, env = "NETPOL_OUT_DIR", value_name = "DIR")]
     out_dir: Option<PathBuf>,
     /// Leave out the comments that name the traffic each rule rests on
@@ -54,21 +54,17 @@ pub(super) struct Arguments {
     one_way: OneWay,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Format {
-    /// Documents of one YAML stream
-    Yaml,
-    /// One v1 List
-    Json,
-}
-
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if self.out_dir.is_some() && self.output != Format::Yaml {
-            bail!("--out-dir writes YAML: leave out -o json, or redirect stdout to a file");
-        }
-        if let Some(dir) = &self.out_dir {
-            out_dir::check(dir)?;
+        match (&self.out_dir, self.output) {
+            (Some(_), Format::Json) => {
+                bail!("--out-dir writes no JSON: leave out -o json, or redirect stdout to a file")
+            }
+            (None, Format::Kustomize) => {
+                bail!("-o kustomize writes a directory: add --out-dir DIR")
+            }
+            (Some(dir), _) => out_dir::check(dir)?,
+            (None, _) => {}
         }
         let loaded = self.inputs.load()?;
         let options = Options {
@@ -81,22 +77,28 @@ impl Arguments {
             .findings
             .iter()
             .for_each(|finding| note("finding", finding));
-        match (&self.out_dir, self.output) {
-            (Some(dir), _) => out_dir::write(dir, &self.files(&proposal.policies))?,
-            (None, Format::Yaml) => {
-                print(kubernetes::yaml_stream(&proposal.policies, !self.no_evidence).as_bytes())?;
-            }
-            (None, Format::Json) => print(kubernetes::json(&proposal.policies).as_bytes())?,
+        if self.output == Format::Cilium {
+            cilium::remarks(&proposal.policies)
+                .iter()
+                .for_each(|remark| note("finding", remark));
         }
+        self.write(&proposal.policies)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn files(&self, policies: &[Policy]) -> Vec<out_dir::PolicyFile> {
-        let file = |policy: &Policy| out_dir::PolicyFile {
-            namespace: policy.workload.namespace.clone(),
-            name: policy.name.clone(),
-            text: kubernetes::yaml(policy, !self.no_evidence),
-        };
-        policies.iter().map(file).collect()
+    fn write(&self, policies: &[Policy]) -> anyhow::Result<()> {
+        let (with_evidence, format) = (!self.no_evidence, self.output);
+        match &self.out_dir {
+            Some(dir) => out_dir::write(
+                dir,
+                &format.files(policies, with_evidence).unwrap_or_default(),
+            ),
+            None => print(
+                format
+                    .text(policies, with_evidence)
+                    .unwrap_or_default()
+                    .as_bytes(),
+            ),
+        }
     }
 }

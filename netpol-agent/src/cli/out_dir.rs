@@ -1,7 +1,8 @@
 //! A directory of policies that is written whole or not at all.
 //!
 //! The new directory is made beside the old one and renamed into its place. Only what this command wrote is ever
-//! replaced: files in folders of one level, each of which begins with the line that all generated files begin with.
+//! replaced: files in folders of one level, and a Kustomization at the top, each of which begins with the line that all
+//! generated files begin with.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -9,18 +10,10 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::policy::emit::kubernetes::HEADER;
+use crate::policy::emit::{File as PolicyFile, HEADER, kustomize};
 
-/// One file to write.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct PolicyFile {
-    /// The namespace: the folder.
-    pub(super) namespace: String,
-    /// The policy: the name of the file, without its extension.
-    pub(super) name: String,
-    /// What is in it; begins with [`HEADER`].
-    pub(super) text: String,
-}
+/// The extensions of files that this command writes.
+const EXTENSIONS: [&str; 2] = ["yaml", "tf"];
 
 /// Whether `dir` may be written: absent, empty, or nothing in it that this command did not write.
 ///
@@ -32,6 +25,10 @@ pub(super) fn check(dir: &Path) -> anyhow::Result<()> {
         return Ok(());
     };
     for folder in entries(&place)? {
+        if folder.ends_with(kustomize::FILE_NAME) && folder.is_file() {
+            ensure_ours(&folder, is_ours(&folder)?)?;
+            continue;
+        }
         ensure_ours(&folder, folder.is_dir() && !folder.is_symlink())?;
         let files = entries(&folder)?;
         ensure_ours(&folder, !files.is_empty())?;
@@ -118,7 +115,8 @@ fn ensure_ours(path: &Path, ours: bool) -> anyhow::Result<()> {
 /// Whether a file begins as all generated files do.
 fn is_ours(path: &Path) -> anyhow::Result<bool> {
     let regular = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    if !regular || path.extension().is_none_or(|extension| extension != "yaml") {
+    let known = |extension| EXTENSIONS.iter().any(|known| extension == *known);
+    if !regular || !path.extension().is_some_and(known) {
         return Ok(false);
     }
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -133,14 +131,17 @@ fn is_ours(path: &Path) -> anyhow::Result<bool> {
 fn fill(new: &Path, files: &[PolicyFile]) -> anyhow::Result<()> {
     fs::create_dir(new).with_context(|| format!("{} cannot be made", new.display()))?;
     for file in files {
-        for part in [&file.namespace, &file.name] {
+        for part in file.folder.iter().chain([&file.name]) {
             ensure!(
                 is_file_name(part),
                 "{part:?} is no name of a file: mend it in the inventory"
             );
         }
-        let folder = new.join(&file.namespace);
-        let path = folder.join(format!("{}.yaml", file.name));
+        let folder = match &file.folder {
+            Some(folder) => new.join(folder),
+            None => new.to_owned(),
+        };
+        let path = folder.join(&file.name);
         fs::create_dir_all(&folder)
             .and_then(|()| fs::write(&path, &file.text))
             .with_context(|| format!("{} cannot be written", path.display()))?;
@@ -173,8 +174,8 @@ mod tests {
 
     fn file(namespace: &str, name: &str) -> PolicyFile {
         PolicyFile {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            folder: Some(namespace.to_owned()),
+            name: format!("{name}.yaml"),
             text: format!("{HEADER}\nkind: {name}\n"),
         }
     }
@@ -226,9 +227,33 @@ mod tests {
     }
 
     #[test]
+    fn formats_replace_each_other() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("policies");
+        let top = PolicyFile {
+            folder: None,
+            name: kustomize::FILE_NAME.to_owned(),
+            text: format!("{HEADER}\nkind: Kustomization\n"),
+        };
+        let terraform = PolicyFile {
+            name: "x.tf".to_owned(),
+            ..file("a", "x")
+        };
+        write(&dir, &[file("a", "x"), top]).unwrap();
+        assert_eq!(entries(&dir).unwrap().len(), 2);
+        write(&dir, &[terraform]).unwrap();
+        assert_eq!(entries(&dir).unwrap(), [dir.join("a")]);
+        assert_eq!(entries(&dir.join("a")).unwrap(), [dir.join("a/x.tf")]);
+        write(&dir, &[file("a", "x")]).unwrap();
+        assert!(holds(&dir, &[("a", "x")]));
+    }
+
+    #[test]
     fn what_others_wrote_stays() {
         type Spoil = fn(&Path);
-        let spoils: [Spoil; 6] = [
+        let spoils: [Spoil; 8] = [
+            |dir| fs::write(dir.join("kustomization.yaml"), "kind: Kustomization\n").unwrap(),
+            |dir| fs::write(dir.join("policies.yaml"), format!("{HEADER}\n")).unwrap(),
             |dir| fs::write(dir.join("notes.txt"), "mine").unwrap(),
             |dir| fs::write(dir.join("a/x.yaml"), "kind: Secret\n").unwrap(),
             |dir| fs::write(dir.join("a/more.txt"), HEADER).unwrap(),

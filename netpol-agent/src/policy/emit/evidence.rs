@@ -54,6 +54,11 @@ pub(super) fn lines(direction: Direction, rule: &Rule) -> Vec<String> {
         .collect()
 }
 
+/// What is said of a direction without rules.
+pub(super) fn nothing_seen(direction: Direction) -> String {
+    format!("No {} was seen.", direction.name())
+}
+
 /// What is to be said of each peer and each kind of word.
 fn by_peer(direction: Direction, evidence: &[Support]) -> BTreeMap<(&Peer, Basis), Said> {
     let mut by_peer: BTreeMap<(&Peer, Basis), Said> = BTreeMap::new();

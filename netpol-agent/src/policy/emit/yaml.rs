@@ -12,9 +12,25 @@ const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y"
 
 /// A document, with a line break at its end.
 pub(super) fn document(value: &Value, comments: &Comments) -> String {
+    write(value, comments, text)
+}
+
+/// A document for Ansible, which is kept from taking any text of it for a template.
+pub(super) fn untemplated(value: &Value, comments: &Comments) -> String {
+    write(value, comments, |value| {
+        let template = ["{{", "{%", "{#"].iter().any(|start| value.contains(start));
+        match template {
+            true => format!("!unsafe {}", text(value)),
+            false => text(value),
+        }
+    })
+}
+
+fn write(value: &Value, comments: &Comments, text: fn(&str) -> String) -> String {
     let mut writer = Writer {
         out: String::new(),
         comments,
+        text,
     };
     writer.block(value, "", 0);
     writer.out
@@ -23,6 +39,8 @@ pub(super) fn document(value: &Value, comments: &Comments) -> String {
 struct Writer<'a> {
     out: String,
     comments: &'a Comments,
+    /// How text is written as a value.
+    text: fn(&str) -> String,
 }
 
 impl Writer<'_> {
@@ -50,7 +68,7 @@ impl Writer<'_> {
             }
             scalar => {
                 self.start(indent);
-                self.out.push_str(&inline(scalar));
+                self.inline(scalar);
                 self.out.push('\n');
             }
         }
@@ -63,13 +81,22 @@ impl Writer<'_> {
             Value::Array(items) if !items.is_empty() => indent,
             scalar => {
                 self.out.push(' ');
-                self.out.push_str(&inline(scalar));
+                self.inline(scalar);
                 self.out.push('\n');
                 return;
             }
         };
         self.out.push('\n');
         self.block(value, path, deeper);
+    }
+
+    /// A value on one line.
+    fn inline(&mut self, value: &Value) {
+        let inline = match value {
+            Value::String(value) => (self.text)(value),
+            other => other.to_string(),
+        };
+        self.out.push_str(&inline);
     }
 
     fn comment(&mut self, path: &str, indent: usize) {
@@ -95,14 +122,6 @@ pub(super) fn comment(text: &str) -> String {
         |c: char| c.is_control() || "\u{2028}\u{2029}".contains(c),
         " ",
     )
-}
-
-/// A value on one line.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(value) => text(value),
-        other => other.to_string(),
-    }
 }
 
 /// Text as a plain scalar where nobody can take it for anything else, else in double quotes.
