@@ -112,7 +112,6 @@ impl Component<'_> {
         Rule {
             peers,
             ports,
-            named: BTreeMap::new(),
             evidence: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ mod component;
 mod cover;
 mod dns;
 pub mod emit;
+mod entities;
 pub mod evaluate;
 pub mod finding;
 mod labels;
@@ -36,7 +37,8 @@ mod tests;
 pub use cluster::Cluster;
 pub use finding::Finding;
 pub use model::{
-    Basis, Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector, Support,
+    Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector,
+    Support,
 };
 pub use options::{Dns, OneWay, Options};
 pub use rules::Excess;

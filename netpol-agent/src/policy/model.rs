@@ -35,6 +35,9 @@ pub struct Policy {
     pub ingress: Vec<Rule>,
     /// What may go out.
     pub egress: Vec<Rule>,
+    /// Those parts of both that are about nodes and the API server. Formats that have words for these use them instead
+    /// of addresses; others leave them out.
+    pub entities: Vec<EntityRule>,
 }
 
 /// Every one of some peers on every one of some ports.
@@ -44,19 +47,34 @@ pub struct Rule {
     pub peers: Vec<PolicyPeer>,
     /// Never empty: an empty list would mean every port.
     pub ports: Vec<PortSpec>,
-    /// The addresses among the peers that stand for something with a name. Formats that have a word for it use it.
-    pub named: BTreeMap<NamedPeer, BTreeSet<IpAddr>>,
     /// The edges that the rule rests on.
     pub evidence: Vec<Support>,
 }
 
-/// Peers that no selector of a NetworkPolicy matches, so that they stand as their current addresses.
+/// Traffic with peers that a network plugin may know by what they are, though rules name their current addresses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntityRule {
+    /// The direction.
+    pub direction: Direction,
+    /// The other ends. Never empty.
+    pub entities: BTreeSet<Entity>,
+    /// The addresses that rules name for them.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Never empty.
+    pub ports: Vec<PortSpec>,
+    /// The edges that the rule rests on.
+    pub evidence: Vec<Support>,
+}
+
+/// What a network plugin may know an end as.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum NamedPeer {
-    /// A node, and whatever uses its network.
-    Node,
+pub enum Entity {
+    /// The pod's own node.
+    Host,
+    /// Every other node.
+    RemoteNode,
     /// The endpoints of `default/kubernetes`.
-    ApiServer,
+    KubeApiServer,
 }
 
 /// One entry of a rule's list of peers.

@@ -8,7 +8,7 @@ use netpol_common::words::Protocol;
 use super::component::{Component, Part, components};
 use super::cover::Cost;
 use super::learn::Learned;
-use super::model::{NamedPeer, Rule, Support};
+use super::model::{Rule, Support};
 use super::peers::{Atom, Units};
 use super::ports::{self, Run};
 use super::text;
@@ -71,9 +71,8 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
     let book = Book {
         units: &units,
         runs: &runs,
-        table: &table,
     };
-    book.add_evidence(writer, &groups, &mut drafts);
+    book.add_evidence(&groups, &mut drafts);
     let mut rules: Vec<Rule> = drafts.into_iter().map(Draft::finish).collect();
     rules.sort_by(|a, b| (&a.peers, &a.ports).cmp(&(&b.peers, &b.ports)));
     Rules { rules, excess }
@@ -145,45 +144,30 @@ impl Draft {
 struct Book<'a> {
     units: &'a Units<'a>,
     runs: &'a [Run],
-    table: &'a Table,
 }
 
 impl Book<'_> {
     /// Gives every rule the edges that it allows.
-    fn add_evidence(&self, writer: &Writer<'_>, groups: &[Group<'_>], drafts: &mut [Draft]) {
+    fn add_evidence(&self, groups: &[Group<'_>], drafts: &mut [Draft]) {
         for group in groups {
-            let Some(first) = group.learned.first() else {
-                continue;
-            };
-            let name = writer.name(first.peer());
             for atom in &group.atoms {
                 let unit = self.units.of_atom[*atom];
                 for draft in drafts
                     .iter_mut()
                     .filter(|draft| draft.units.contains(&unit))
                 {
-                    self.add_group(group, (*atom, name), draft);
+                    self.add_group(group, draft);
                 }
             }
         }
     }
 
-    fn add_group(
-        &self,
-        group: &Group<'_>,
-        (atom, name): (usize, Option<NamedPeer>),
-        draft: &mut Draft,
-    ) {
+    fn add_group(&self, group: &Group<'_>, draft: &mut Draft) {
         for learned in group.learned {
             let edge = &learned.support.edge;
             let mut runs = draft.runs.iter().map(|run| &self.runs[*run]);
-            if !runs.any(|run| run.holds(edge.protocol, edge.port)) {
-                continue;
-            }
-            draft.evidence.insert(learned.support.clone());
-            if let (Some(name), Atom::Address(address)) = (name, &self.table[atom].0) {
-                let named = draft.rule.named.entry(name).or_default();
-                named.insert(*address);
+            if runs.any(|run| run.holds(edge.protocol, edge.port)) {
+                draft.evidence.insert(learned.support.clone());
             }
         }
     }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::cluster::Cluster;
 use super::dns;
+use super::entities;
 use super::finding::{Finding, Inexpressible};
 use super::learn::Learned;
 use super::lessons::{Counted, Lessons, judge};
@@ -258,6 +259,7 @@ impl<'a> Synthesiser<'a> {
             let remarks = remarks::of_direction(name, direction, learned, &writer, &self.options);
             findings.extend(remarks);
         }
+        let entities = both.map(|(_, learned)| entities::rules(&writer, learned));
         let [ingress, egress] = both.map(|(direction, learned)| {
             let rules = rules(&writer, &name.namespace, learned);
             findings.extend(remarks::of_excess(name, direction, rules.excess));
@@ -269,6 +271,7 @@ impl<'a> Synthesiser<'a> {
             subject: known.selector.clone()?.ok()?,
             ingress,
             egress,
+            entities: entities.into_iter().flatten().collect(),
         })
     }
 }

@@ -7,7 +7,7 @@ use netpol_common::names::WorkloadName;
 
 use super::cluster::Cluster;
 use super::finding::Inexpressible;
-use super::model::{NamedPeer, Selector};
+use super::model::Selector;
 use super::peers::{Atom, Selected};
 use super::selectors::Unselectable;
 use super::synthesis::{Known, Workload};
@@ -83,16 +83,6 @@ impl Writer<'_> {
             Peer::Workload(name) => self
                 .known(name)
                 .is_some_and(|workload| workload.host_network),
-        }
-    }
-
-    /// The name of a peer that is written as addresses, if it has one.
-    pub(super) fn name(&self, peer: &Peer) -> Option<NamedPeer> {
-        match peer {
-            Peer::Node(_) => Some(NamedPeer::Node),
-            Peer::ApiServer => Some(NamedPeer::ApiServer),
-            Peer::Workload(_) => self.stands_for_more(peer).then_some(NamedPeer::Node),
-            Peer::External(_) => None,
         }
     }
 

@@ -64,7 +64,7 @@ fn rules(direction: Direction, rules: &[Rule], comments: &mut Comments) -> Vec<V
     let path = format!("/spec/{}", direction.name());
     let mut written = Vec::new();
     for rule in rules {
-        let lines = evidence::lines(direction, rule);
+        let lines = evidence::lines(direction, &rule.evidence);
         comments.insert(format!("{path}/{}", written.len()), lines);
         written.extend(translate(direction, rule));
     }

@@ -11,13 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use netpol_common::words::Protocol;
 use serde_json::{Value, json};
 
 use super::kubernetes;
 use super::yaml::{self, Comments};
 use super::{evidence, head};
-use crate::policy::model::{Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Rule, Selector};
+use crate::policy::model::{
+    Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
+};
 use crate::policy::text::list;
 
 /// The label of every endpoint that holds its namespace.
@@ -26,6 +27,9 @@ const NAMESPACE: &str = "k8s:io.kubernetes.pod.namespace";
 /// How many ports one list may hold.
 const MOST_PORTS: usize = 40;
 
+/// Blocks with more bits than these for their addresses are never looked at address by address.
+const FEW_BITS: u8 = 8;
+
 /// Labels that Cilium leaves out of an endpoint's identity unless it is told otherwise, by how they begin.
 const IGNORED_LABELS: [&str; 3] = ["kubernetes.io/", "k8s.io/", "io.kubernetes."];
 
@@ -33,8 +37,7 @@ const IGNORED_LABELS: [&str; 3] = ["kubernetes.io/", "k8s.io/", "io.kubernetes."
 #[must_use]
 pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
     let mut comments = Comments::new();
-    let [ingress, egress] =
-        Direction::ALL.map(|direction| rules(direction, policy.rules(direction), &mut comments));
+    let [ingress, egress] = Direction::ALL.map(|direction| rules(policy, direction, &mut comments));
     let value = json!({
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumNetworkPolicy",
@@ -55,23 +58,20 @@ pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
 #[must_use]
 pub fn remarks(policies: &[Policy]) -> Vec<String> {
     let of_policy = |policy: &Policy| {
-        let nodes = Direction::ALL.into_iter().flat_map(|direction| {
-            let rules = policy.rules(direction).iter();
-            rules
-                .filter(|rule| rule.named.contains_key(&NamedPeer::Node))
-                .map(move |rule| (direction, rule))
-        });
         let workload = &policy.workload;
-        let widened = nodes.map(move |(direction, rule)| {
+        let nodes = policy.entities.iter();
+        let nodes = nodes.filter(|rule| rule.entities.contains(&Entity::RemoteNode));
+        let widened = nodes.map(|rule| {
             format!(
-                "{direction} of {workload}: Cilium matches nodes by what they are only: every node is allowed on {}",
+                "{} of {workload}: Cilium matches nodes by what they are only: every node is allowed on {}",
+                rule.direction,
                 list(&rule.ports)
             )
         });
         let ignored = keys(policy)
             .into_iter()
             .filter(|key| IGNORED_LABELS.iter().any(|start| key.starts_with(start)));
-        let ignored = ignored.map(move |key| {
+        let ignored = ignored.map(|key| {
             format!(
                 "{workload}: its policy selects by the label {key}, which Cilium ignores unless its option `labels` \
                  includes it"
@@ -83,13 +83,28 @@ pub fn remarks(policies: &[Policy]) -> Vec<String> {
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.
-fn rules(direction: Direction, rules: &[Rule], comments: &mut Comments) -> Vec<Value> {
+fn rules(policy: &Policy, direction: Direction, comments: &mut Comments) -> Vec<Value> {
     let path = format!("/spec/{}", direction.name());
     let mut written = Vec::new();
-    for rule in rules {
-        let lines = evidence::lines(direction, rule);
-        comments.insert(format!("{path}/{}", written.len()), lines);
-        written.extend(translate(direction, rule));
+    let mut write = |evidence: &[Support], rules: Vec<Value>| {
+        if !rules.is_empty() {
+            let lines = evidence::lines(direction, evidence);
+            comments.insert(format!("{path}/{}", written.len()), lines);
+            written.extend(rules);
+        }
+    };
+    let entities: Vec<&EntityRule> = (policy.entities.iter())
+        .filter(|rule| rule.direction == direction)
+        .collect();
+    for rule in policy.rules(direction) {
+        write(&rule.evidence, translate(direction, rule, &entities));
+    }
+    for rule in entities {
+        let words = rule.entities.iter().map(|entity| word(*entity)).collect();
+        write(
+            &rule.evidence,
+            vec![one(direction, "Entities", words, &rule.ports)],
+        );
     }
     if written.is_empty() {
         comments.insert(path, vec![evidence::nothing_seen(direction)]);
@@ -98,12 +113,8 @@ fn rules(direction: Direction, rules: &[Rule], comments: &mut Comments) -> Vec<V
     written
 }
 
-/// The rules that a rule becomes: one for each kind of peer.
-fn translate(direction: Direction, rule: &Rule) -> Vec<Value> {
-    let word = match direction {
-        Direction::Ingress => "from",
-        Direction::Egress => "to",
-    };
+/// The rules that a rule becomes: one for each kind of peer, less what is said by entities.
+fn translate(direction: Direction, rule: &Rule, entities: &[&EntityRule]) -> Vec<Value> {
     let mut selectors = Vec::new();
     let mut blocks = Vec::new();
     for peer in &rule.peers {
@@ -111,37 +122,50 @@ fn translate(direction: Direction, rule: &Rule) -> Vec<Value> {
             PolicyPeer::Pods { namespaces, pods } => {
                 selectors.push(endpoints(namespaces.as_ref(), pods));
             }
-            PolicyPeer::Block(block) if !is_named(rule, block) => blocks.push(json!(block)),
+            PolicyPeer::Block(block) if !is_said(rule, block, entities) => {
+                blocks.push(json!(block));
+            }
             PolicyPeer::Block(_) => {}
         }
     }
-    let entities: Vec<Value> = rule.named.keys().flat_map(entities).collect();
-    let kinds = [
-        ("Endpoints", selectors),
-        ("CIDR", blocks),
-        ("Entities", entities),
-    ];
+    let kinds = [("Endpoints", selectors), ("CIDR", blocks)];
     let kinds = kinds.into_iter().filter(|(_, peers)| !peers.is_empty());
     kinds
-        .map(|(kind, peers)| json!({(format!("{word}{kind}")): peers, "toPorts": ports(rule)}))
+        .map(|(kind, peers)| one(direction, kind, peers, &rule.ports))
         .collect()
 }
 
-/// Whether a block holds nothing but addresses of what has a name.
-fn is_named(rule: &Rule, block: &IpNet) -> bool {
-    let inside: BTreeSet<_> = (rule.named.values().flatten())
-        .filter(|address| block.contains(*address))
-        .collect();
-    let host_bits = u32::from(block.max_prefix_len() - block.prefix_len());
-    2usize.checked_pow(host_bits) == Some(inside.len())
+fn one(direction: Direction, kind: &str, peers: Vec<Value>, specs: &[PortSpec]) -> Value {
+    let field = match direction {
+        Direction::Ingress => format!("from{kind}"),
+        Direction::Egress => format!("to{kind}"),
+    };
+    json!({field: peers, "toPorts": ports(specs)})
 }
 
-fn entities(name: &NamedPeer) -> impl Iterator<Item = Value> + use<> {
-    let words: &[&str] = match name {
-        NamedPeer::Node => &["host", "remote-node"],
-        NamedPeer::ApiServer => &["kube-apiserver"],
+/// Whether entities allow everything that a block does.
+fn is_said(rule: &Rule, block: &IpNet, entities: &[&EntityRule]) -> bool {
+    let longest = block.max_prefix_len();
+    let said = |address: IpNet, spec: &PortSpec| {
+        let mut here = entities
+            .iter()
+            .filter(|rule| rule.addresses.contains(&address.addr()))
+            .flat_map(|rule| &rule.ports);
+        here.any(|all| {
+            all.protocol == spec.protocol && all.port <= spec.port && spec.last() <= all.last()
+        })
     };
-    words.iter().map(|word| json!(word))
+    let mut addresses = block.subnets(longest).into_iter().flatten();
+    block.prefix_len() + FEW_BITS >= longest
+        && addresses.all(|address| rule.ports.iter().all(|spec| said(address, spec)))
+}
+
+fn word(entity: Entity) -> Value {
+    json!(match entity {
+        Entity::Host => "host",
+        Entity::RemoteNode => "remote-node",
+        Entity::KubeApiServer => "kube-apiserver",
+    })
 }
 
 /// A selector of endpoints; without namespaces, of the policy's own.
@@ -156,8 +180,8 @@ fn endpoints(namespaces: Option<&BTreeSet<String>>, pods: &Selector) -> Value {
     kubernetes::ordered(json!(kubernetes::selector(&Selector(labels))))
 }
 
-fn ports(rule: &Rule) -> Vec<Value> {
-    let lists = rule.ports.chunks(MOST_PORTS);
+fn ports(specs: &[PortSpec]) -> Vec<Value> {
+    let lists = specs.chunks(MOST_PORTS);
     lists
         .map(|ports| json!({"ports": ports.iter().map(port).collect::<Vec<_>>()}))
         .collect()
@@ -168,12 +192,8 @@ fn port(spec: &PortSpec) -> Value {
     if let Some(last) = spec.end_port {
         port["endPort"] = last.into();
     }
-    port["protocol"] = protocol(spec.protocol);
+    port["protocol"] = spec.protocol.name().into();
     port
-}
-
-fn protocol(protocol: Protocol) -> Value {
-    protocol.name().into()
 }
 
 /// The keys of all labels that a policy selects by.

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use netpol_common::names::ObjectName;
 
 use crate::identity::Peer;
-use crate::policy::model::{Basis, Direction, Rule, Support};
+use crate::policy::model::{Basis, Direction, Support};
 use crate::policy::ports::{self, Ports};
 use crate::policy::text::list;
 
@@ -30,8 +30,8 @@ struct Said {
 }
 
 /// One line for each kind of word that edges rest on and for whatever else differs, most telling first.
-pub(super) fn lines(direction: Direction, rule: &Rule) -> Vec<String> {
-    let by_peer = by_peer(direction, &rule.evidence);
+pub(super) fn lines(direction: Direction, evidence: &[Support]) -> Vec<String> {
+    let by_peer = by_peer(direction, evidence);
     let mut alike: BTreeMap<(Basis, &Said), BTreeSet<&Peer>> = BTreeMap::new();
     for ((peer, basis), said) in &by_peer {
         alike.entry((*basis, said)).or_default().insert(peer);

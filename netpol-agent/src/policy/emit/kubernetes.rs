@@ -116,7 +116,7 @@ pub(super) fn ordered(value: Value) -> Value {
 fn annotate(comments: &mut Comments, path: &str, direction: Direction, rules: &[Rule]) {
     let path = format!("{path}/spec/{}", direction.name());
     for (number, rule) in rules.iter().enumerate() {
-        let lines = evidence::lines(direction, rule);
+        let lines = evidence::lines(direction, &rule.evidence);
         comments.insert(format!("{path}/{number}"), lines);
     }
     if rules.is_empty() {

@@ -1,6 +1,6 @@
 //! What policies of ordinary clusters do not hold: strange names, and more than a format takes at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{File, Format, HEADER, cilium};
 use crate::identity::{EdgeId, Peer};
 use crate::policy::model::{
-    Basis, Direction, NamedPeer, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
+    Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
 };
 use crate::policy::read;
 
@@ -35,7 +35,7 @@ fn rule(peers: Vec<PolicyPeer>, ports: Vec<PortSpec>) -> Rule {
         port: 1,
     };
     let support = Support {
-        edge,
+        edge: edge.into(),
         basis: Basis::Established,
         first_seen: None,
         last_seen: None,
@@ -44,7 +44,6 @@ fn rule(peers: Vec<PolicyPeer>, ports: Vec<PortSpec>) -> Rule {
     Rule {
         peers,
         ports,
-        named: BTreeMap::new(),
         evidence: vec![support],
     }
 }
@@ -56,6 +55,7 @@ fn policy(namespace: &str, name: &str, egress: Vec<Rule>) -> Policy {
         subject: selector("app", &["web"]),
         ingress: Vec::new(),
         egress,
+        entities: Vec::new(),
     }
 }
 
@@ -227,22 +227,34 @@ fn long_lists_are_cut_and_mean_the_same() {
 fn cilium_names_nodes_and_the_api_server() {
     let node = IpAddr::from([192, 0, 2, 1]);
     let outside = PolicyPeer::Block("198.51.100.0/24".parse().unwrap());
-    let mut to_node = rule(
+    let to_node = rule(
         vec![PolicyPeer::Block(node.into()), outside],
         vec![tcp(9100)],
     );
-    to_node.named = [(NamedPeer::Node, [node].into())].into();
-    let mut policy = policy("shop", "web", vec![to_node]);
+    let more = rule(
+        vec![PolicyPeer::Block(node.into())],
+        vec![tcp(9100), tcp(80)],
+    );
+    let entities = EntityRule {
+        direction: Direction::Egress,
+        entities: [Entity::Host, Entity::RemoteNode].into(),
+        addresses: [node].into(),
+        ports: vec![tcp(9100)],
+        evidence: to_node.evidence.clone(),
+    };
+    let mut policy = policy("shop", "web", vec![to_node, more]);
+    policy.entities = vec![entities];
     policy.subject = selector("kubernetes.io/arch", &["arm64"]);
     let text = cilium::yaml(&policy, false);
     let read: Value = serde_saphyr::from_str(&text).unwrap();
     let egress = &read["spec"]["egress"];
     assert_eq!(egress[0]["toCIDR"], serde_json::json!(["198.51.100.0/24"]));
+    assert_eq!(egress[1]["toCIDR"], serde_json::json!(["192.0.2.1/32"]));
     assert_eq!(
-        egress[1]["toEntities"],
+        egress[2]["toEntities"],
         serde_json::json!(["host", "remote-node"])
     );
-    assert_eq!(egress[2], Value::Null);
+    assert_eq!(egress[3], Value::Null);
     assert_eq!(
         cilium::remarks(&[policy]),
         [
