@@ -9,6 +9,8 @@ mod boxes;
 pub mod cluster;
 mod component;
 mod cover;
+pub mod connectivity;
+pub mod diff;
 mod dns;
 pub mod emit;
 mod entities;

@@ -136,13 +136,14 @@ impl World {
     /// Every workload in the order of their names, each with its pods.
     pub fn workloads(
         &self,
-    ) -> impl ExactSizeIterator<Item = (&WorkloadName, impl Iterator<Item = PodId> + use<>)> {
+    ) -> impl ExactSizeIterator<Item = (&WorkloadName, impl Iterator<Item = PodId> + Clone + use<>)>
+    {
         let each = self.workloads.iter();
         each.map(|(name, numbers)| (name, numbers.clone().map(PodId)))
     }
 
     /// The pods of a workload; none if there is no such workload.
-    pub fn pods_of(&self, workload: &WorkloadName) -> impl Iterator<Item = PodId> + use<> {
+    pub fn pods_of(&self, workload: &WorkloadName) -> impl Iterator<Item = PodId> + Clone + use<> {
         let found = self
             .workloads
             .binary_search_by(|(name, _)| name.cmp(workload));

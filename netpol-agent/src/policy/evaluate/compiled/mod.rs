@@ -142,6 +142,13 @@ impl Compiled {
         egress.intersection(self.ports(Way::Ingress, client, server))
     }
 
+    /// The numbers of the sets of ports that are allowed at the server and at the client: pairs of places with equal
+    /// numbers are allowed the same ports.
+    #[must_use]
+    pub fn sets(&self, client: Place, server: Place) -> [u32; 2] {
+        Way::ALL.map(|way| self.set(way, client, server))
+    }
+
     /// Whether any policy isolates whoever is at a place in a direction.
     #[must_use]
     pub fn isolated(&self, way: Way, place: Place) -> bool {
@@ -149,19 +156,23 @@ impl Compiled {
     }
 
     /// All addresses at which there is no pod, in blocks that are as large as the rules of a direction leave them:
-    /// of clients for ingress, of servers for egress. IPv6 only if `six` or if policies name any.
+    /// of clients for ingress, of servers for egress. IPv6 only if `six`.
     #[must_use]
     pub fn blocks(&self, way: Way, six: bool) -> Vec<Block> {
         let alike = self.alike(way);
         let class = |set: u32| alike[self.outside[set as usize] as usize];
-        let prefixes = self
-            .addresses
-            .prefixes(six || self.addresses.holds_v6, class);
+        let prefixes = self.addresses.prefixes(six, class);
         let block = |(net, class)| Block {
             net,
             place: self.at_class(class),
         };
         prefixes.into_iter().map(block).collect()
+    }
+
+    /// Whether policies name any addresses of IPv6.
+    #[must_use]
+    pub fn names_v6(&self) -> bool {
+        self.addresses.holds_v6
     }
 
     /// For each class the first one that every row of a direction treats alike.
@@ -242,10 +253,10 @@ impl Compiled {
 }
 
 impl Place {
-    /// The number of the node, if policies see only the node of whoever is here.
+    /// Whether policies see only the node of whoever is here.
     #[must_use]
-    pub fn as_node(self) -> Option<u32> {
-        (self.pod == NONE && self.node != NONE).then_some(self.node)
+    pub fn is_node(self) -> bool {
+        self.pod == NONE && self.node != NONE
     }
 
     /// The number of the node that it is or is on.

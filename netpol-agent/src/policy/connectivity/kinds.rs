@@ -1,0 +1,90 @@
+//! The pods of a workload, those that policies treat alike taken together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::policy::evaluate::{Block, Compiled, Place, PodId};
+
+/// Pods that policies treat alike at addresses of one family.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Kind {
+    /// Their place, but for the pod and its node.
+    pub(crate) place: Place,
+    /// Whether the addresses are of IPv4.
+    v4: bool,
+    /// The numbers of the nodes that they are on; `None` of a pod that is on none yet.
+    nodes: BTreeSet<Option<u32>>,
+    /// Whether policies see only their nodes.
+    as_node: bool,
+}
+
+impl Kind {
+    /// The kinds that pods are of.
+    pub(crate) fn of(compiled: &Compiled, pods: impl Iterator<Item = PodId>) -> Vec<Self> {
+        Self::of_both(compiled, compiled, pods)
+            .into_iter()
+            .map(|(kind, _)| kind)
+            .collect()
+    }
+
+    /// The kinds that pods are of under two sets of policies at once, which are compiled over one world.
+    pub(crate) fn of_both(
+        one: &Compiled,
+        other: &Compiled,
+        pods: impl Iterator<Item = PodId>,
+    ) -> Vec<(Self, Place)> {
+        let mut kinds: BTreeMap<(bool, bool, Place, Place), BTreeSet<Option<u32>>> =
+            BTreeMap::new();
+        for pod in pods {
+            for ((address, place), (_, second)) in one.places(pod).iter().zip(other.places(pod)) {
+                let key = (
+                    !address.is_ipv4(),
+                    place.is_node(),
+                    place.kind(),
+                    second.kind(),
+                );
+                kinds.entry(key).or_default().insert(place.on_node());
+            }
+        }
+        let kind = |((six, as_node, place, second), nodes): ((bool, _, _, _), _)| {
+            let kind = Self {
+                place,
+                v4: !six,
+                nodes,
+                as_node,
+            };
+            (kind, second)
+        };
+        kinds.into_iter().map(kind).collect()
+    }
+
+    /// Whoever is at the addresses of a block.
+    pub(crate) fn outside(block: &Block) -> Self {
+        Self {
+            place: block.place,
+            v4: block.net.addr().is_ipv4(),
+            nodes: BTreeSet::new(),
+            as_node: false,
+        }
+    }
+
+    /// Whether its addresses are of IPv4.
+    pub(crate) fn is_v4(&self) -> bool {
+        self.v4
+    }
+
+    /// Whether both have addresses of one family.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.v4 == other.v4
+    }
+
+    /// Whether a connection can come from the server's own node, which no policy denies.
+    pub(crate) fn is_on_a_node_of(&self, server: &Self) -> bool {
+        let mut nodes = self.nodes.intersection(&server.nodes);
+        self.as_node && nodes.any(Option::is_some)
+    }
+
+    /// Whether every connection comes from the server's own node.
+    pub(crate) fn is_on_the_node_of(&self, server: &Self) -> bool {
+        self.is_on_a_node_of(server) && self.nodes.len() == 1 && self.nodes == server.nodes
+    }
+}
