@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use netpol_common::record::FlowRecord;
 use netpol_common::words::View;
 
 use super::output::warn;
@@ -84,16 +85,31 @@ impl Inputs {
 
     fn graph(&self, index: &mut Index) -> anyhow::Result<FlowGraph> {
         let mut builder = Builder::default();
+        self.each_flow(index, |index, _, record| builder.add(index, record))?;
+        Ok(builder.finish(&*index))
+    }
+
+    /// Reads every flow record, with the input and the line that it came from. The index learns the node addresses
+    /// that records tell.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be read; the message names the file and the line.
+    pub fn each_flow(
+        &self,
+        index: &mut Index,
+        mut each: impl FnMut(&Index, (&str, u64), &FlowRecord),
+    ) -> anyhow::Result<()> {
         let mut nodes = ReportedNodes::default();
         for path in &self.flows {
             let (name, reader) = open(path)?;
-            let summary = flows::read(&name, reader, self.bad_lines(), |record| {
+            let summary = flows::read_numbered(&name, reader, self.bad_lines(), |line, record| {
                 nodes.note(&record, index);
-                builder.add(&*index, &record);
+                each(index, (&name, line), &record);
             })?;
             tell_skipped(&name, &summary);
         }
-        Ok(builder.finish(&*index))
+        Ok(())
     }
 
     fn bad_lines(&self) -> BadLines {

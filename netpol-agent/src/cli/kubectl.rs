@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{flows, generate, graph, output};
+use super::{check, connectivity, diff, flows, generate, graph, output};
 
 /// Learn NetworkPolicies from real traffic.
 #[derive(Debug, Parser)]
@@ -18,6 +18,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
+    Connectivity(connectivity::Arguments),
+    Diff(diff::Arguments),
     Flows(flows::Arguments),
     Generate(generate::Arguments),
     Graph(graph::Arguments),
@@ -34,6 +37,9 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Check(arguments) => arguments.run(),
+            Self::Connectivity(arguments) => arguments.run(),
+            Self::Diff(arguments) => arguments.run(),
             Self::Flows(arguments) => arguments.run(),
             Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),

@@ -2,8 +2,11 @@
 
 #[cfg(feature = "ebpf")]
 pub mod agent;
+mod check;
+mod connectivity;
 #[cfg(feature = "ebpf")]
 pub mod detach;
+mod diff;
 mod flows;
 mod generate;
 mod graph;
@@ -13,4 +16,6 @@ pub mod kubectl;
 pub mod node;
 mod out_dir;
 pub mod output;
+mod parties;
 pub mod policies;
+mod reading;

@@ -7,5 +7,5 @@ mod lines;
 mod read;
 mod write;
 
-pub use read::{BadLines, FlowsError, MAX_LINE, Problem, Summary, read};
+pub use read::{BadLines, FlowsError, MAX_LINE, Problem, Summary, read, read_numbered};
 pub use write::write;

@@ -85,6 +85,20 @@ pub fn read(
     bad_lines: BadLines,
     mut each: impl FnMut(FlowRecord),
 ) -> Result<Summary, FlowsError> {
+    read_numbered(input, reader, bad_lines, |_, record| each(record))
+}
+
+/// As [`read`], and hands on with each record the number of its line, from 1 on.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_numbered(
+    input: &str,
+    reader: impl BufRead,
+    bad_lines: BadLines,
+    mut each: impl FnMut(u64, FlowRecord),
+) -> Result<Summary, FlowsError> {
     let mut lines = Lines::new(reader, MAX_LINE);
     let mut summary = Summary::default();
     let mut number = 0_u64;
@@ -98,7 +112,7 @@ pub fn read(
             Ok(None) => {}
             Ok(Some(record)) => {
                 summary.records += 1;
-                each(record);
+                each(number, record);
             }
             Err(problem) if bad_lines == BadLines::Skip => summary.skip(number, problem),
             Err(problem) => {

@@ -10,7 +10,7 @@ use netpol_common::words::{Outcome, Protocol, View};
 use super::narrow::narrow;
 use super::watch::Watches;
 use super::{Evidence, FlowGraph, Resolve};
-use crate::identity::{EdgeId, Mark, Peer, Resolution, Sighting};
+use crate::identity::{EdgeId, Mark, Peer, Resolution};
 
 /// Adds up flow records. What it holds grows with the number of distinct edges, not of records.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ impl Builder {
         if record.count == 0 && outcome != Outcome::Established {
             return;
         }
-        match resolve.resolve(&sighting(record)) {
+        match resolve.resolve(&record.into()) {
             Resolution::Unresolved(reason) => {
                 self.watches.note_unresolved(record, outcome);
                 self.graph.unresolved.add(record, outcome, reason);
@@ -131,17 +131,6 @@ impl Evidence {
             let view = self.server.get_or_insert_default();
             view.add(outcome, record.count, record.span());
         }
-    }
-}
-
-fn sighting(record: &FlowRecord) -> Sighting {
-    Sighting {
-        client: record.client.clone(),
-        server: record.server.clone(),
-        protocol: record.protocol,
-        port: record.port,
-        span: record.span(),
-        view: record.view,
     }
 }
 

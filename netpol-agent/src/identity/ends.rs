@@ -75,6 +75,24 @@ impl Index {
         span: Option<Span>,
     ) -> Option<Result<Backing<'_>, Unresolved>> {
         let address = address.to_canonical();
+        let found = self.service_port(address, to, span)?;
+        Some(found.and_then(|(service, port, by_node_port)| {
+            let backing = self.behind(service, port, address, span)?;
+            Ok(Backing {
+                by_node_port,
+                ..backing
+            })
+        }))
+    }
+
+    /// The service and port that an address and port are, at an address of the service's own or of a node, and
+    /// whether the port is a node's.
+    pub(super) fn service_port(
+        &self,
+        address: IpAddr,
+        to: (Protocol, u16),
+        span: Option<Span>,
+    ) -> Option<Result<(&Service, &ServicePort, bool), Unresolved>> {
         let mut lookup = self.services.at(address, to, span);
         let by_node_port = lookup == Lookup::None && !self.nodes.owners(address, span).is_empty();
         if by_node_port {
@@ -82,13 +100,7 @@ impl Index {
         }
         match lookup {
             Lookup::None => None,
-            Lookup::Port(service, port) => {
-                let backing = self.behind(service, port, address, span);
-                Some(backing.map(|backing| Backing {
-                    by_node_port,
-                    ..backing
-                }))
-            }
+            Lookup::Port(service, port) => Some(Ok((service, port, by_node_port))),
             Lookup::NoSuchPort(service) => {
                 Some(Err(Unresolved::NoEndpoints(service.name.clone(), to.1)))
             }
@@ -200,8 +212,7 @@ impl Index {
         family: IpAddr,
         span: Option<Span>,
     ) -> Result<Backing<'a>, Unresolved> {
-        let targets = self.services.targets(&service.name, port, family, span);
-        let targets = targets.unwrap_or_else(|| self.selected(service, port, family, span));
+        let targets = self.targets(service, port, family, span);
         if service.name == api_service() {
             return Ok(api_server(service, port, &targets));
         }
@@ -235,6 +246,18 @@ impl Index {
             return Ok(End::of(Peer::ApiServer));
         }
         self.end_at(target.address, span, None)
+    }
+
+    /// The endpoints of a service's port: those that its slices say, else those that its selector gives.
+    pub(super) fn targets(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        family: IpAddr,
+        span: Option<Span>,
+    ) -> BTreeSet<Target> {
+        let targets = self.services.targets(&service.name, port, family, span);
+        targets.unwrap_or_else(|| self.selected(service, port, family, span))
     }
 
     /// The endpoints that a service's selector gives, for inventories that hold no endpoint slices of it.

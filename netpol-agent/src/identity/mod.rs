@@ -6,6 +6,7 @@
 mod claims;
 mod ends;
 mod history;
+mod hosts;
 mod index;
 mod nodes;
 pub mod objects;
@@ -16,6 +17,7 @@ mod runs;
 mod services;
 mod view;
 
+pub use hosts::{Host, Hosts};
 pub use index::Index;
 pub use resolve::{EdgeId, Mark, Peer, Resolution, Sighting, Unresolved};
 pub use view::{LabelSource, WorkloadView};

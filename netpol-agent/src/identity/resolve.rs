@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use netpol_common::names::{ObjectName, WorkloadName};
-use netpol_common::record::Endpoint;
+use netpol_common::record::{Endpoint, FlowRecord};
 use netpol_common::words::{Protocol, View};
 
 use super::ends::End;
@@ -100,6 +100,19 @@ pub enum Unresolved {
     /// A named pod or workload that is not in the inventory.
     #[error("{0} is not in the inventory")]
     NotInInventory(String),
+}
+
+impl From<&FlowRecord> for Sighting {
+    fn from(record: &FlowRecord) -> Self {
+        Self {
+            client: record.client.clone(),
+            server: record.server.clone(),
+            protocol: record.protocol,
+            port: record.port,
+            span: record.span(),
+            view: record.view,
+        }
+    }
 }
 
 impl fmt::Display for Peer {

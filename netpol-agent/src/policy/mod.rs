@@ -6,6 +6,7 @@
 //! Kubernetes specifies it, and shares no code with the synthesiser: it is its judge.
 
 mod boxes;
+pub mod check;
 pub mod cluster;
 mod component;
 mod cover;

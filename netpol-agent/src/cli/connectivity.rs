@@ -1,0 +1,84 @@
+//! `kubectl-netpol connectivity`: all that policies allow.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::inputs::check_stdin;
+use super::output::{print, warn};
+use super::parties;
+use super::policies::PolicyFlag;
+use super::reading::ReadingFlags;
+use crate::inventory;
+use crate::policy::connectivity::{Connectivity, connectivity};
+use crate::policy::evaluate::World;
+
+/// List all that policies allow between workloads, and between workloads and addresses
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
+    #[arg(
+        long,
+        short = 'i',
+        env = "NETPOL_INVENTORY",
+        value_name = "PATH",
+        required = true
+    )]
+    inventory: Vec<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyFlag,
+    #[command(flatten)]
+    reading: ReadingFlags,
+    /// How to print it
+    #[arg(
+        long,
+        short,
+        env = "NETPOL_OUTPUT",
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A table
+    Table,
+    /// One JSON list
+    Json,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        check_stdin(self.inventory.iter().chain(&self.policies.policies))?;
+        let mut inventory = inventory::read(&self.inventory)?;
+        inventory.warnings.iter().for_each(warn);
+        let policies = self.policies.load(&inventory)?;
+        let world = World::of(&inventory.take_index());
+        let found = connectivity(&world, &policies, self.reading.reading());
+        let text = match self.output {
+            Format::Table => table(&found),
+            Format::Json => json(&found),
+        };
+        print(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn json(found: &Connectivity) -> String {
+    let entries = found.entries();
+    parties::list(entries.map(|entry| parties::json(entry.from, entry.to, entry.ports)))
+}
+
+fn table(found: &Connectivity) -> String {
+    let row = |entry: crate::policy::connectivity::Entry<'_>| {
+        [
+            entry.from.to_string(),
+            entry.to.to_string(),
+            entry.ports.to_string(),
+        ]
+    };
+    parties::table(["FROM", "TO", "PORTS"], found.entries().map(row))
+}
