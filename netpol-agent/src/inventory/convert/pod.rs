@@ -44,13 +44,15 @@ fn pod_addresses(status: &v1::PodStatus) -> Result<Vec<std::net::IpAddr>, FieldE
     }
 }
 
-/// The container ports with a name, over all containers.
+/// The container ports with a name, over all containers. One that states no number names none.
 pub(super) fn named_ports(spec: &v1::PodSpec) -> Result<Vec<NamedPort>, FieldError> {
     let containers = spec.containers.iter();
     let containers = containers.chain(spec.init_containers.iter().flatten());
     let mut named = Vec::new();
     for each in containers.flat_map(|container| container.ports.iter().flatten()) {
-        let Some(name) = &each.name else { continue };
+        let Some(name) = each.name.as_ref().filter(|_| each.container_port != 0) else {
+            continue;
+        };
         named.push(NamedPort {
             name: name.clone(),
             protocol: protocol(
