@@ -12,7 +12,11 @@ use crate::lab::state::replace;
 use crate::{command, say, setup, workspace};
 
 /// The groups of benchmarks, each with its bench targets of `netpol-agent`.
-const GROUPS: &[(&str, &[&str])] = &[("datapath", &["datapath"]), ("veth", &["veth"])];
+const GROUPS: &[(&str, &[&str])] = &[
+    ("coverage", &["coverage"]),
+    ("datapath", &["datapath"]),
+    ("veth", &["veth"]),
+];
 
 /// One figure.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

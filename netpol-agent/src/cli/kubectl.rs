@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, connectivity, diff, flows, generate, graph, output};
+use super::{check, connectivity, diff, flows, generate, graph, output, status};
 
 /// Learn NetworkPolicies from real traffic.
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ enum Command {
     Flows(flows::Arguments),
     Generate(generate::Arguments),
     Graph(graph::Arguments),
+    Status(status::Arguments),
 }
 
 /// Runs the command and tells the exit code: 0, 1 where a yes/no question is answered no, 2 on an error.
@@ -43,6 +44,7 @@ impl Command {
             Self::Flows(arguments) => arguments.run(),
             Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),
+            Self::Status(arguments) => arguments.run(),
         }
     }
 }

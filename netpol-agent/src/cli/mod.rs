@@ -19,3 +19,4 @@ pub mod output;
 mod parties;
 pub mod policies;
 mod reading;
+mod status;

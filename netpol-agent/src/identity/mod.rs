@@ -8,6 +8,7 @@ mod ends;
 mod history;
 mod hosts;
 mod index;
+mod lives;
 mod nodes;
 pub mod objects;
 mod owners;
@@ -19,5 +20,6 @@ mod view;
 
 pub use hosts::{Host, Hosts};
 pub use index::Index;
+pub use lives::Life;
 pub use resolve::{EdgeId, Mark, Peer, Resolution, Sighting, Unresolved};
 pub use view::{LabelSource, WorkloadView};

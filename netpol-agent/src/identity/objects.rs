@@ -97,6 +97,8 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// `status.startTime`.
     pub started: Option<Timestamp>,
+    /// When one of its containers last started again after it had ended.
+    pub restarted: Option<Timestamp>,
     /// When a pod of phase `Succeeded` or `Failed` gave up its addresses: the last container's `finishedAt`.
     pub finished: Option<Timestamp>,
     /// Whether the phase is `Succeeded` or `Failed`.

@@ -11,6 +11,7 @@ pub mod cluster;
 mod component;
 pub mod connectivity;
 mod cover;
+pub mod coverage;
 pub mod diff;
 mod dns;
 pub mod emit;

@@ -27,6 +27,7 @@ impl ToObject for v1::Pod {
             named_ports: named_ports(&spec)?,
             created: created(metadata),
             started: time(status.start_time.as_ref()),
+            restarted: last_restart(&status),
             finished: terminal.then(|| last_finish(&status)).flatten(),
             terminal,
             terminating: metadata.deletion_timestamp.is_some(),
@@ -66,6 +67,16 @@ pub(super) fn named_ports(spec: &v1::PodSpec) -> Result<Vec<NamedPort>, FieldErr
         });
     }
     Ok(named)
+}
+
+/// When a container last started that had run before.
+fn last_restart(status: &v1::PodStatus) -> Option<Timestamp> {
+    let statuses = status.container_statuses.iter().flatten();
+    let again = statuses.filter(|each| each.restart_count > 0);
+    let running = again.filter_map(|each| each.state.as_ref()?.running.as_ref());
+    running
+        .filter_map(|running| time(running.started_at.as_ref()))
+        .max()
 }
 
 /// When the last container finished.

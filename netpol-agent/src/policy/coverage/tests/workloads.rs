@@ -1,0 +1,351 @@
+//! From a graph to the coverage and the completeness of its workloads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use netpol_common::names::{ObjectName, WorkloadName};
+use netpol_common::record::{Endpoint, FlowRecord};
+use netpol_common::words::{Outcome, Protocol, View};
+
+use crate::graph::{Builder, FlowGraph, Resolve, Windows};
+use crate::identity::{EdgeId, Life, Mark, Peer, Resolution, Sighting, Unresolved};
+use crate::policy::coverage::complete::{Reason, Untold, Verdict, completeness};
+use crate::policy::coverage::{Coverage, Options, Requirements, coverage};
+use crate::policy::model::Direction;
+
+/// What was seen of an edge between the workload `web` and another end, at some times.
+pub(super) struct Seen {
+    record: FlowRecord,
+    times: Vec<Timestamp>,
+}
+
+/// An hour of a day of January.
+pub(super) fn at(day: i64, hour: i64) -> Timestamp {
+    let begin: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+    begin + SignedDuration::from_hours((day - 1) * 24 + hour)
+}
+
+/// The graph of some edges.
+pub(super) fn graph(all: &[Seen]) -> FlowGraph {
+    let mut builder = Builder::default();
+    for seen in all {
+        for time in &seen.times {
+            builder.add(
+                &World,
+                &FlowRecord {
+                    time: Some(*time),
+                    ..seen.record.clone()
+                },
+            );
+        }
+        if seen.times.is_empty() {
+            builder.add(&World, &seen.record);
+        }
+    }
+    builder.finish(&World)
+}
+
+impl Seen {
+    /// An edge to another end.
+    pub(super) fn egress(server: &str, port: u16, times: &[Timestamp]) -> Self {
+        Self::between("web", server, port, times)
+    }
+
+    fn between(client: &str, server: &str, port: u16, times: &[Timestamp]) -> Self {
+        let record = FlowRecord {
+            time: None,
+            client: end(client),
+            server: end(server),
+            protocol: Protocol::Tcp,
+            port,
+            outcome: Outcome::Established,
+            count: 1,
+            last_seen: None,
+            view: None,
+            by_service: None,
+            observer: None,
+            remote_node: None,
+        };
+        Self {
+            record,
+            times: times.to_vec(),
+        }
+    }
+
+    fn outcome(mut self, outcome: Outcome) -> Self {
+        self.record.outcome = outcome;
+        self
+    }
+
+    fn view(mut self, view: View) -> Self {
+        self.record.view = Some(view);
+        self
+    }
+}
+
+/// Pods are workloads; addresses of one network are outside, others unknown.
+struct World;
+
+impl Resolve for World {
+    fn resolve(&self, sighting: &Sighting) -> Resolution {
+        let peer = |end: &Endpoint| peer(end, None);
+        match (peer(&sighting.client), peer(&sighting.server)) {
+            (Some(client), Some(server)) => {
+                let id = EdgeId {
+                    client,
+                    server,
+                    protocol: sighting.protocol,
+                    port: sighting.port,
+                };
+                Resolution::Edges(vec![(id, Mark::default())])
+            }
+            _ => Resolution::Unresolved(Unresolved::NotInInventory("an address".to_owned())),
+        }
+    }
+
+    fn nodes_of(&self, _: &WorkloadName) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+}
+
+fn peer(end: &Endpoint, _: Option<(Timestamp, Timestamp)>) -> Option<Peer> {
+    match end {
+        Endpoint::Pod(pod) => Some(Peer::Workload(WorkloadName::new(
+            "shop",
+            "Deployment",
+            &*pod.name,
+        ))),
+        Endpoint::Ip(ip) if ip.to_string().starts_with("198.") => Some(Peer::External(*ip)),
+        _ => None,
+    }
+}
+
+fn end(name: &str) -> Endpoint {
+    name.parse().map_or_else(
+        |_| Endpoint::Pod(ObjectName::new("shop", name)),
+        Endpoint::Ip,
+    )
+}
+
+fn web() -> WorkloadName {
+    WorkloadName::new("shop", "Deployment", "web")
+}
+
+/// The coverage of `web`, which has run since long before.
+fn of_web(all: &[Seen], options: &Options) -> Coverage {
+    let old = Life {
+        created: Some(at(-30, 0)),
+        ..Life::default()
+    };
+    let lives = BTreeMap::from([(web(), vec![old])]);
+    coverage(&graph(all), &lives, options)[&web()].clone()
+}
+
+/// Every hour of some days.
+fn hourly(from: i64, to: i64) -> Vec<Timestamp> {
+    (0..(to - from + 1) * 24)
+        .map(|hour| at(from, hour))
+        .collect()
+}
+
+#[test]
+fn external_peers_of_a_port_are_one_edge() {
+    let coverage = of_web(
+        &[
+            Seen::egress("198.51.100.1", 443, &[at(1, 0), at(3, 0)]),
+            Seen::egress("198.51.100.2", 443, &[at(5, 0)]),
+            Seen::egress("198.51.100.2", 80, &[at(6, 0)]),
+            Seen::between("api", "web", 8080, &[at(1, 0), at(4, 0)]),
+        ],
+        &Options::default(),
+    );
+    assert_eq!(
+        (
+            coverage.all.edges,
+            coverage.egress.edges,
+            coverage.ingress.edges
+        ),
+        (3, 2, 1)
+    );
+    assert_eq!(coverage.watched.windows, 5 * 24 + 1);
+    assert_eq!(coverage.watched.days, 5);
+    // Of the six windows in which an edge was seen, one is the only one of its edge, and two are both of another's.
+    let expected = 1.0 - 1.0 / 6.0 * (120.0 / (120.0 + 2.0));
+    let numbers = coverage.all.numbers.unwrap();
+    assert!((numbers.coverage - expected).abs() < 1e-9, "{numbers:?}");
+}
+
+#[test]
+fn only_what_makes_rules_counts() {
+    let times = [at(1, 0), at(9, 0)];
+    let all = [
+        Seen::egress("api", 80, &times),
+        Seen::egress("api", 81, &times).outcome(Outcome::Refused),
+        Seen::egress("api", 82, &times).outcome(Outcome::Unanswered),
+        Seen::egress("api", 83, &times).outcome(Outcome::Unknown),
+    ];
+    assert_eq!(of_web(&all, &Options::default()).all.edges, 1);
+}
+
+#[test]
+fn windows_are_those_of_the_view_that_the_rule_rests_on() {
+    let own = Seen::egress("api", 80, &[at(1, 0), at(3, 0)]).view(View::Client);
+    let other = Seen::egress("api", 80, &[at(5, 0), at(9, 0)]).view(View::Server);
+    let until = |day| Options {
+        until: Some(at(day, 0)),
+        ..Options::default()
+    };
+    let all = [own, other];
+    assert_eq!(of_web(&all, &until(9)).egress.edges, 1);
+    assert_eq!(of_web(&all[1..], &until(9)).egress.edges, 1);
+    assert_eq!(of_web(&all[1..], &until(5)).egress.edges, 0);
+}
+
+#[test]
+fn records_without_time_are_in_no_estimate() {
+    let coverage = of_web(&[Seen::egress("api", 80, &[])], &Options::default());
+    assert_eq!((coverage.all.edges, coverage.all.timeless), (1, 1));
+    assert_eq!((coverage.watched.windows, coverage.all.numbers), (0, None));
+    let mixed = [
+        Seen::egress("api", 80, &[]),
+        Seen::egress("db", 5432, &hourly(1, 3)),
+    ];
+    let coverage = of_web(&mixed, &Options::default());
+    assert_eq!((coverage.all.edges, coverage.all.timeless), (2, 1));
+    assert_eq!(coverage.all.numbers.unwrap().coverage, 1.0);
+}
+
+#[test]
+fn a_workload_is_watched_from_its_first_sign_of_life_on() {
+    let all = [
+        Seen::between("api", "db", 5432, &hourly(1, 9)),
+        Seen::egress("api", 80, &[at(5, 0)]),
+    ];
+    let graph = graph(&all);
+    let windows = |life: Option<Life>| {
+        let lives = BTreeMap::from([(web(), life.into_iter().collect())]);
+        coverage(&graph, &lives, &Options::default())[&web()]
+            .watched
+            .windows
+    };
+    let made = |time| Life {
+        created: Some(time),
+        ..Life::default()
+    };
+    assert_eq!(windows(None), 5 * 24, "its first record");
+    assert_eq!(windows(Some(made(at(3, 0)))), 7 * 24, "its pod");
+    assert_eq!(
+        windows(Some(made(at(-3, 0)))),
+        9 * 24,
+        "the first record of all"
+    );
+    assert_eq!(
+        windows(Some(Life::default())),
+        9 * 24,
+        "a pod that does not tell"
+    );
+}
+
+#[test]
+fn a_workload_without_edges_has_no_estimate() {
+    let idle = WorkloadName::new("shop", "Deployment", "idle");
+    let lives = BTreeMap::from([(
+        idle.clone(),
+        vec![Life {
+            created: Some(at(-9, 0)),
+            ..Life::default()
+        }],
+    )]);
+    let all = coverage(
+        &graph(&[Seen::egress("api", 80, &hourly(1, 2))]),
+        &lives,
+        &Options::default(),
+    );
+    assert_eq!((all[&idle].all.edges, all[&idle].all.numbers), (0, None));
+    assert_eq!(all[&idle].watched.windows, 48);
+}
+
+/// Why `web` is not complete.
+fn reasons(all: &[Seen], start: i64) -> (Verdict, Vec<String>) {
+    let graph = graph(all);
+    let life = Life {
+        created: Some(at(start, 1)),
+        ..Life::default()
+    };
+    let coverage = coverage(
+        &graph,
+        &BTreeMap::from([(web(), vec![life])]),
+        &Options::default(),
+    );
+    let all = completeness(&graph, &coverage, &Requirements::default(), &peer);
+    let web = &all[&web()];
+    assert_eq!(web.untold, [Untold::AgentHealth]);
+    (
+        web.verdict(),
+        web.reasons.iter().map(Reason::to_string).collect(),
+    )
+}
+
+#[test]
+fn completeness_names_what_is_missing() {
+    let traffic = || {
+        vec![
+            Seen::between("old", "api", 81, &[at(1, 0)]),
+            Seen::egress("api", 80, &hourly(2, 9)),
+        ]
+    };
+    let with = |more: Seen| {
+        let mut all = traffic();
+        all.push(more);
+        all
+    };
+    assert_eq!(reasons(&traffic(), 2), (Verdict::AsFarAsTold, vec![]));
+    let incomplete = |all: &[Seen], start, reason: &str| {
+        assert_eq!(
+            reasons(all, start),
+            (Verdict::Incomplete, vec![reason.to_owned()])
+        );
+    };
+    incomplete(&traffic(), -2, "no start was seen");
+    let lost = |day| Seen::egress("192.0.2.7", 80, &[at(day, 0)]);
+    incomplete(&with(lost(9)), 2, "unresolved flows: 1");
+    assert_eq!(reasons(&with(lost(5)), 2).0, Verdict::AsFarAsTold);
+    assert_eq!(
+        reasons(&with(lost(9).outcome(Outcome::Refused)), 2).0,
+        Verdict::AsFarAsTold
+    );
+    let unknown = Seen::egress("db", 80, &[at(9, 0)]).outcome(Outcome::Unknown);
+    incomplete(&with(unknown), 2, "egress of unknown outcome: 1 edge");
+    let rare = (0..30).map(|port| Seen::egress("db", 1000 + port, &[at(8, 0)]));
+    let all: Vec<Seen> = traffic().into_iter().chain(rare).collect();
+    incomplete(&all, 2, "coverage 0.86 is under 0.95");
+}
+
+#[test]
+fn too_little_time_is_a_reason() {
+    let short = [Seen::egress("api", 80, &hourly(2, 2)[..5])];
+    let expected = [
+        "watched for 5 h of the 24 h that it takes",
+        "5 windows, an estimate takes 24",
+    ];
+    assert_eq!(reasons(&short, 2).1[..2], expected.map(str::to_owned));
+}
+
+#[test]
+fn a_direction_without_edges_is_named() {
+    let graph = graph(&[Seen::egress("api", 80, &hourly(2, 9))]);
+    let coverage = coverage(&graph, &BTreeMap::new(), &Options::default());
+    let all = completeness(&graph, &coverage, &Requirements::default(), &peer);
+    assert_eq!(all[&web()].silent, [Direction::Ingress]);
+}
+
+#[test]
+fn windows_of_merged_edges_are_bounded() {
+    let newest = Windows::of(at(9, 0));
+    let coverage = of_web(
+        &[Seen::egress("api", 80, &[at(-300, 0), at(9, 0)])],
+        &Options::default(),
+    );
+    assert_eq!(coverage.watched.windows, Windows::RETENTION);
+    assert!(newest > Windows::RETENTION);
+}
