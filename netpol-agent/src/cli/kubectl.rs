@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, connectivity, diff, flows, generate, graph, output, status};
+use super::{check, connectivity, diff, explain, flows, generate, graph, output, status};
 
 /// Learn NetworkPolicies from real traffic.
 #[derive(Debug, Parser)]
@@ -21,6 +21,7 @@ enum Command {
     Check(check::Arguments),
     Connectivity(connectivity::Arguments),
     Diff(diff::Arguments),
+    Explain(explain::Arguments),
     Flows(flows::Arguments),
     Generate(generate::Arguments),
     Graph(graph::Arguments),
@@ -41,6 +42,7 @@ impl Command {
             Self::Check(arguments) => arguments.run(),
             Self::Connectivity(arguments) => arguments.run(),
             Self::Diff(arguments) => arguments.run(),
+            Self::Explain(arguments) => arguments.run(),
             Self::Flows(arguments) => arguments.run(),
             Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),

@@ -7,6 +7,7 @@ mod connectivity;
 #[cfg(feature = "ebpf")]
 pub mod detach;
 mod diff;
+mod explain;
 mod flows;
 mod generate;
 mod graph;

@@ -17,6 +17,7 @@ mod dns;
 pub mod emit;
 mod entities;
 pub mod evaluate;
+pub mod explain;
 pub mod finding;
 mod labels;
 mod learn;

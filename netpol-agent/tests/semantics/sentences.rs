@@ -1,10 +1,10 @@
-//! Each case, judged by the evaluator in its plain form.
+//! Each case, judged by the evaluator in both its forms.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_agent::inventory;
-use netpol_agent::policy::evaluate::{Connection, End, Evaluator, World};
+use netpol_agent::policy::evaluate::{Compiled, Connection, End, Evaluator, Place, World};
 use netpol_common::names::ObjectName;
 
 use crate::case::{self, Asked, Case, Who};
@@ -68,24 +68,67 @@ fn plain(world: &World, policies: &[NetworkPolicy], case: &Case, asked: &Asked) 
     evaluator.verdict(&connection).allowed()
 }
 
-#[test]
-fn every_sentence_holds() {
+/// An end as the compiled evaluator takes it.
+fn place(world: &World, compiled: &Compiled, who: &Who) -> Place {
+    match (who, end(world, who).1) {
+        (Who::Outside(_), address) => compiled.outside(address),
+        (Who::Node { name, .. }, address) => compiled.node(name, address),
+        (
+            Who::Pod {
+                namespace, name, ..
+            },
+            address,
+        ) => {
+            let id = world.named(&ObjectName::new(namespace, name)).expect(name);
+            let mut places = compiled.places(id).iter();
+            let found = places.find(|(at, _)| *at == address);
+            found.expect("a place for each address").1
+        }
+    }
+}
+
+/// The connections on which a judge does not say what the case does.
+fn differing(judge: impl Fn(&World, &[NetworkPolicy], &Case, &Asked) -> bool) -> String {
     let world = world();
     let mut differing = Vec::new();
     for case in case::all().iter().filter(|case| case.rejected.is_none()) {
         let policies = policies(case);
         for (asked, expected) in case.asked() {
-            if plain(&world, &policies, case, asked) != expected {
+            if judge(&world, &policies, case, asked) != expected {
                 let expected = if expected { "allowed" } else { "denied" };
-                differing.push(format!(
-                    "{}\n    {} is not {expected}",
-                    case.name(),
-                    asked.text()
-                ));
+                let (name, text) = (case.name(), asked.text());
+                differing.push(format!("{name}\n    {text} is not {expected}\n"));
             }
         }
     }
-    assert!(differing.is_empty(), "\n{}", differing.join("\n"));
+    differing.concat()
+}
+
+#[test]
+fn every_sentence_holds() {
+    assert_eq!(differing(plain), "");
+}
+
+#[test]
+fn every_sentence_holds_in_tables() {
+    let judge = |world: &World, policies: &[NetworkPolicy], case: &Case, asked: &Asked| {
+        let compiled = Compiled::new(world, policies, case.reading());
+        let client = place(world, &compiled, &asked.client);
+        let server = place(world, &compiled, &asked.server);
+        let passes = compiled.passes(client, server, asked.protocol, asked.port);
+        let verdict = compiled.verdict(client, server, asked.protocol, asked.port);
+        let allowed = compiled
+            .allowed(client, server)
+            .contains(asked.protocol, asked.port);
+        assert_eq!(
+            (verdict.allowed(), allowed),
+            (passes, passes),
+            "{}",
+            case.name()
+        );
+        passes
+    };
+    assert_eq!(differing(judge), "");
 }
 
 #[test]

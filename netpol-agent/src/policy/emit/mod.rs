@@ -104,5 +104,11 @@ fn head(policy: &Policy) -> String {
     format!("{HEADER}\n# For {workload}.\n")
 }
 
+/// A value as a YAML document, its fields in the order in which people write them.
+#[must_use]
+pub fn fragment(value: &serde_json::Value) -> String {
+    yaml::document(&kubernetes::ordered(value.clone()), &yaml::Comments::new())
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,123 @@
+//! `kubectl-netpol explain`: why a connection is allowed or denied, and what would allow it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use netpol_common::words::Protocol;
+
+use super::inputs::check_stdin;
+use super::output::{print, warn};
+use super::policies::PolicyFlag;
+use super::reading::ReadingFlags;
+use crate::inventory;
+use crate::policy::Cluster;
+use crate::policy::evaluate::World;
+use crate::policy::explain::{Ends, Question, Scene, explain, text};
+
+/// Say which policies and rules decide on a connection, and what would allow it
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Who opens the connection: namespace/Kind/name, namespace/name or an IP address
+    #[arg(value_name = "FROM", env = "NETPOL_FROM")]
+    from: String,
+    /// To whom: as FROM
+    #[arg(value_name = "TO", env = "NETPOL_TO")]
+    to: String,
+    /// The server's port and the protocol, such as 80/TCP; behind a service it is the target port
+    #[arg(value_name = "PORT/PROTO", env = "NETPOL_PORT")]
+    port: Port,
+    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
+    #[arg(
+        long,
+        short = 'i',
+        env = "NETPOL_INVENTORY",
+        value_name = "PATH",
+        required = true
+    )]
+    inventory: Vec<PathBuf>,
+    #[command(flatten)]
+    policies: PolicyFlag,
+    #[command(flatten)]
+    reading: ReadingFlags,
+    /// How to write the answer
+    #[arg(
+        long,
+        short,
+        env = "NETPOL_OUTPUT",
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// A port and its protocol, in either order; TCP where none is named.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Port {
+    number: u16,
+    protocol: Protocol,
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "TCP"));
+        let (number, protocol) = match number.parse::<u32>() {
+            Ok(_) => (number, protocol),
+            Err(_) => (protocol, number),
+        };
+        let wrong = || format!("{text:?} is no port and protocol such as 80/TCP or 53/UDP");
+        let number = number.parse().ok().filter(|number| *number > 0);
+        let protocol = protocol.to_uppercase().parse();
+        Ok(Self {
+            number: number.ok_or_else(wrong)?,
+            protocol: protocol.map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        check_stdin(self.inventory.iter().chain(&self.policies.policies))?;
+        let mut inventory = inventory::read(&self.inventory)?;
+        inventory.warnings.iter().for_each(warn);
+        let policies = self.policies.load(&inventory)?;
+        let index = inventory.take_index();
+        let world = World::of(&index);
+        let scene = Scene {
+            world: &world,
+            cluster: &Cluster::of(&index),
+            policies: &policies,
+            reading: self.reading.reading(),
+        };
+        let question = Question {
+            from: &Ends::find(&self.from, &world)?,
+            to: &Ends::find(&self.to, &world)?,
+            protocol: self.port.protocol,
+            port: self.port.number,
+        };
+        let explanation = explain(&scene, &question);
+        match self.output {
+            Format::Text => print(text(&explanation).as_bytes())?,
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&explanation)? + "\n";
+                print(json.as_bytes())?;
+            }
+        }
+        Ok(match explanation.allowed {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(1),
+        })
+    }
+}
