@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use expect_test::expect_file;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_agent::inventory;
 use netpol_agent::policy::read::{calico, cilium};
 use predicates::prelude::*;
 
@@ -93,6 +95,36 @@ fn check(test: &str) {
         .map(|(name, text)| format!("==> {name} <==\n{text}"))
         .collect();
     expect_file![expected.join("kustomize.txt")].assert_eq(&listing);
+    read_back(&folder, &dir);
+}
+
+/// Kubernetes' own forms hold the same policies, as inventories are read.
+fn read_back(folder: &str, kustomized: &Path) {
+    let base = tempfile::tempdir().expect("a directory");
+    let mut paths = vec![kustomized.to_owned()];
+    for format in ["yaml", "json"] {
+        let written = generate(folder, format).assert().success();
+        let path = base.path().join(format!("policies.{format}"));
+        fs::write(&path, &written.get_output().stdout).expect("a file");
+        paths.push(path);
+    }
+    let dir = base.path().join("policies");
+    generate(folder, "yaml")
+        .arg("--out-dir")
+        .arg(&dir)
+        .assert()
+        .success();
+    paths.push(dir);
+    let read = |path: PathBuf| -> Vec<NetworkPolicy> {
+        let inventory = inventory::read_policies(&[path]).expect("what was written");
+        let policies = inventory.policies.into_iter();
+        policies.map(|sourced| sourced.policy).collect()
+    };
+    let all: Vec<Vec<NetworkPolicy>> = paths.into_iter().map(read).collect();
+    for other in &all[1..] {
+        assert_eq!(other, &all[0], "{folder}");
+    }
+    assert_eq!(all[0].is_empty(), folder == "nothing-learned");
 }
 
 /// Every file under a directory, as path and text, in order.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::judge::{other_pods, pods};
 use super::world::{Case, any_case, external};
+use crate::inventory;
 use crate::policy::emit::{Format, kubernetes};
 use crate::policy::evaluate::{Connection, End, Evaluator, Pod, Reading};
 use crate::policy::read::{Asked, Other, Subject, calico, cilium};
@@ -34,13 +35,13 @@ enum Stranger {
 impl Written {
     fn of(policies: &[Policy]) -> Self {
         let text = |format: Format| format.text(policies, true).unwrap();
-        let kubernetes = match policies {
-            [] => Vec::new(),
-            _ => serde_saphyr::from_multiple(&text(Format::Yaml)).unwrap(),
+        let in_inventory = |format: Format| {
+            let inventory = inventory::parse("policies", &text(format)).unwrap();
+            let policies = inventory.policies.into_iter();
+            policies.map(|sourced| sourced.policy).collect()
         };
-        let list: serde_json::Value = serde_json::from_str(&text(Format::Json)).unwrap();
-        let items: Vec<NetworkPolicy> = serde_json::from_value(list["items"].clone()).unwrap();
-        assert_eq!(items, kubernetes, "JSON and YAML say the same");
+        let kubernetes: Vec<NetworkPolicy> = in_inventory(Format::Yaml);
+        assert_eq!(kubernetes, in_inventory(Format::Json));
         Self {
             kubernetes,
             cilium: cilium::read(&text(Format::Cilium)).unwrap(),
