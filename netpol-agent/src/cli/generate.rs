@@ -7,10 +7,11 @@ use anyhow::bail;
 use clap::Args;
 
 use super::inputs::Inputs;
+use super::options::Choices;
 use super::out_dir;
 use super::output::{note, print};
 use crate::policy::emit::{Format, cilium};
-use crate::policy::{Cluster, Dns, OneWay, Options, Policy, synthesise};
+use crate::policy::{Cluster, Policy, synthesise};
 
 /// Write NetworkPolicies that allow exactly the traffic that was seen
 #[derive(Args, Debug)]
@@ -34,24 +35,8 @@ pub(super) struct Arguments {
     /// Leave out the comments that name the traffic each rule rests on
     #[arg(long, env = "NETPOL_NO_EVIDENCE")]
     no_evidence: bool,
-    /// DNS to allow beyond what was seen
-    #[arg(
-        long,
-        env = "NETPOL_DNS",
-        value_enum,
-        default_value_t,
-        value_name = "WHICH"
-    )]
-    dns: Dns,
-    /// When UDP that is never replied to makes a rule
-    #[arg(
-        long,
-        env = "NETPOL_ONE_WAY",
-        value_enum,
-        default_value_t,
-        value_name = "WHEN"
-    )]
-    one_way: OneWay,
+    #[command(flatten)]
+    choices: Choices,
 }
 
 impl Arguments {
@@ -66,12 +51,8 @@ impl Arguments {
             (Some(dir), _) => out_dir::check(dir)?,
             (None, _) => {}
         }
+        let options = self.choices.options()?;
         let loaded = self.inputs.load()?;
-        let options = Options {
-            dns: self.dns,
-            one_way: self.one_way,
-            ..Options::default()
-        };
         let proposal = synthesise(&loaded.graph, &Cluster::of(&loaded.index), &options);
         proposal
             .findings

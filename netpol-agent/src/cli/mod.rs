@@ -15,6 +15,7 @@ pub mod inputs;
 pub mod kubectl;
 #[cfg(feature = "ebpf")]
 pub mod node;
+mod options;
 mod out_dir;
 pub mod output;
 mod parties;

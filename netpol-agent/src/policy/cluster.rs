@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netpol_common::names::WorkloadName;
 
 use super::validate::{is_label_key, is_label_value};
@@ -20,6 +21,12 @@ pub struct Cluster {
     pub api_server: BTreeSet<IpAddr>,
     /// Workloads and target ports behind a service port that is named as DNS's.
     pub resolvers: BTreeSet<(WorkloadName, u16)>,
+    /// Ranges that the nodes give their pods addresses from.
+    pub pod_ranges: BTreeSet<IpNet>,
+    /// The current addresses of all pods that have one of their own.
+    pub pod_addresses: BTreeSet<IpAddr>,
+    /// Every service.
+    pub services: Vec<Service>,
 }
 
 /// A workload's labels, as they matter for selecting it.
@@ -73,6 +80,16 @@ impl Cluster {
                 .services()
                 .flat_map(|service| resolvers(index, &workloads, service))
                 .collect(),
+            pod_ranges: index
+                .nodes()
+                .flat_map(|node| node.pod_cidrs.iter().map(IpNet::trunc))
+                .collect(),
+            pod_addresses: index
+                .pods()
+                .filter(|pod| !pod.terminal && !pod.host_network)
+                .flat_map(|pod| pod.ips.iter().map(IpAddr::to_canonical))
+                .collect(),
+            services: index.services().cloned().collect(),
             workloads,
         }
     }

@@ -18,11 +18,15 @@ use crate::identity::{EdgeId, Peer};
 /// Ports where resolvers listen.
 const PORTS: [u16; 2] = [53, 5353];
 
-/// The TCP edges that the learned UDP edges to resolvers imply.
-pub(super) fn pairs(cluster: &Cluster, learned: &[Learned]) -> Vec<Learned> {
+/// The TCP edges that the learned UDP edges to resolvers imply, where `wanted` says so of an edge.
+pub(super) fn pairs(
+    cluster: &Cluster,
+    learned: &[Learned],
+    wanted: impl Fn(&EdgeId) -> bool,
+) -> Vec<Learned> {
     let asked: Vec<&Learned> = learned
         .iter()
-        .filter(|learned| is_dns(cluster, &learned.support.edge))
+        .filter(|learned| is_dns(cluster, &learned.support.edge) && wanted(&learned.support.edge))
         .collect();
     if asked.is_empty() {
         return Vec::new();
@@ -90,23 +94,26 @@ fn edges(learned: &[Learned]) -> BTreeSet<&EdgeId> {
 }
 
 /// An edge that nobody saw.
-fn unseen(edge: EdgeId, direction: Direction, basis: Basis) -> Learned {
+pub(super) fn unseen(edge: EdgeId, direction: Direction, basis: Basis) -> Learned {
     let support = Support {
         edge: Arc::new(edge),
         basis,
         first_seen: None,
         last_seen: None,
         by_service: BTreeSet::new(),
+        written_as: None,
+        range: None,
     };
     Learned {
         direction,
         support,
         disagreed: false,
+        stand_ins: None,
     }
 }
 
 /// Whether an edge is DNS over UDP.
-fn is_dns(cluster: &Cluster, edge: &EdgeId) -> bool {
+pub(super) fn is_dns(cluster: &Cluster, edge: &EdgeId) -> bool {
     let named = || match &edge.server {
         Peer::Workload(server) => cluster.resolvers.contains(&(server.clone(), edge.port)),
         _ => false,

@@ -25,8 +25,7 @@ pub(super) fn rules(writer: &Writer<'_>, learned: &[Learned]) -> Vec<EntityRule>
         let entities = entities(writer, one);
         if !entities.is_empty() {
             let known = by_kind.entry((one.direction, entities)).or_default();
-            let edge = &one.support.edge;
-            known.ports.insert((edge.protocol, edge.port));
+            known.ports.extend(one.each_port());
             known.addresses.extend(writer.addresses(one.peer()));
             known.evidence.insert(one.support.clone());
         }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
 
 use super::model::{Direction, PortSpec};
+use super::outside::Gap;
 use super::rules::Excess;
 use super::text::{self, list};
-use crate::identity::{EdgeId, Peer};
+use super::widening::Widening;
+use crate::identity::EdgeId;
 
 /// One finding. The order of the variants is the order in which they are listed: the gravest first.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -44,6 +45,35 @@ pub enum Finding {
         port: PortSpec,
         /// How many addresses.
         addresses: usize,
+    },
+    /// Everything outside the cluster was to be allowed, but it is not known what that is: the addresses that were
+    /// seen stay.
+    OutsideUnknown {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+        /// What is not known.
+        gap: Gap,
+    },
+    /// A rejected edge that was learned: no rule.
+    Rejected {
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// A rejected edge that other rules of a policy allow all the same.
+    RejectedStillAllowed {
+        /// The workload whose policy allows it.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+        /// The edge.
+        edge: EdgeId,
+    },
+    /// A rejected edge that was not learned.
+    RejectMatchesNothing {
+        /// The edge.
+        edge: EdgeId,
     },
     /// Traffic of which an end could not be told, so that both ends are incomplete.
     Unresolved {
@@ -173,27 +203,6 @@ pub enum Inexpressible {
     PortZero,
 }
 
-/// What a policy lets in beyond what was seen.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Widening {
-    /// Everything at a node's or kube-apiserver's addresses, not only the peer that was seen.
-    Addresses {
-        /// The peer that was seen.
-        peer: Peer,
-        /// Its addresses.
-        addresses: BTreeSet<IpAddr>,
-        /// On these ports.
-        ports: Vec<PortSpec>,
-    },
-    /// DNS over the other protocol, or to resolvers that were not seen in use.
-    Dns {
-        /// The other end.
-        peer: Peer,
-        /// On these ports.
-        ports: Vec<PortSpec>,
-    },
-}
-
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.word())?;
@@ -237,6 +246,24 @@ impl fmt::Display for Finding {
             } => write!(
                 f,
                 "{workload}: {direction} may have more than it needs, since the search was cut off: at most {excess}"
+            ),
+            Self::OutsideUnknown {
+                workload,
+                direction,
+                gap,
+            } => write!(
+                f,
+                "{workload}: {direction} is not widened to everything outside the cluster, since {gap}: name the ranges \
+                 of pods, services and nodes with --cluster-cidr"
+            ),
+            Self::RejectedStillAllowed {
+                workload,
+                direction,
+                edge,
+            } => write!(
+                f,
+                "{}: rejected, but another rule of {workload}'s {direction} holds it too",
+                text::edge(edge)
             ),
             Self::OtherView {
                 workload,
@@ -293,6 +320,8 @@ impl fmt::Display for Finding {
             }
             Self::UnknownOutcome { edge }
             | Self::NodeGone { edge }
+            | Self::Rejected { edge }
+            | Self::RejectMatchesNothing { edge }
             | Self::OneWayLeftOut { edge }
             | Self::RealClientUnseen { edge }
             | Self::NodePort { edge }
@@ -315,6 +344,10 @@ impl Finding {
             Self::Unselectable { .. } => "Unselectable",
             Self::Withheld { .. } => "Withheld",
             Self::NeedsWidening { .. } => "NeedsWidening",
+            Self::OutsideUnknown { .. } => "OutsideUnknown",
+            Self::Rejected { .. } => "Rejected",
+            Self::RejectedStillAllowed { .. } => "RejectedStillAllowed",
+            Self::RejectMatchesNothing { .. } => "RejectMatchesNothing",
             Self::Unresolved { .. } => "Unresolved",
             Self::UnresolvedBeyondBound { .. } => "UnresolvedBeyondBound",
             Self::UnresolvedAttempts { .. } => "UnresolvedAttempts",
@@ -341,6 +374,8 @@ impl Finding {
     fn reason(&self) -> &'static str {
         match self {
             Self::UnknownOutcome { .. } => "no answer could be seen, so it makes no rule",
+            Self::Rejected { .. } => "rejected, so it makes no rule",
+            Self::RejectMatchesNothing { .. } => "rejected, but nothing like it was learned",
             Self::NodeGone { .. } => "the node has no address any more, so it makes no rule",
             Self::OneWayLeftOut { .. } => {
                 "not replied to, and not seen as often as --one-way asks for, so it makes no rule"
@@ -376,32 +411,6 @@ impl fmt::Display for Inexpressible {
             Self::NoAddress => "the inventory holds no address of its peer",
             Self::PortZero => "port 0 cannot be written",
         })
-    }
-}
-
-impl fmt::Display for Widening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Addresses {
-                peer,
-                addresses,
-                ports,
-            } => write!(
-                f,
-                "of {} stands as its addresses {}: allows everything there on {}",
-                peer,
-                list(addresses),
-                list(ports)
-            ),
-            Self::Dns { peer, ports } => {
-                write!(
-                    f,
-                    "of DNS with {} on {} is allowed, though not seen",
-                    peer,
-                    list(ports)
-                )
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use netpol_common::words::Protocol;
 
 use super::model::{Basis, Direction, Support};
 use super::options::OneWay;
+use super::widen::Wide;
 use crate::graph::{Evidence, ViewEvidence};
 use crate::identity::{EdgeId, Peer};
 
@@ -25,6 +26,8 @@ pub(super) struct Learned {
     pub(super) support: Support,
     /// Whether the end's own view contradicts the other end's, which counts.
     pub(super) disagreed: bool,
+    /// What stands in rules instead of the peer, if something else does.
+    pub(super) stand_ins: Option<Arc<[Wide]>>,
 }
 
 /// Why an edge makes no rule in one direction.
@@ -56,6 +59,19 @@ impl Learned {
     /// The other end.
     pub(super) fn peer(&self) -> &Peer {
         peer(&self.support.edge, self.direction)
+    }
+
+    /// The ports that its rule allows, as the first and the last.
+    pub(super) fn ports(&self) -> (u16, u16) {
+        let port = self.support.edge.port;
+        self.support.range.unwrap_or((port, port))
+    }
+
+    /// The same, one by one, each with the protocol.
+    pub(super) fn each_port(&self) -> impl Iterator<Item = (Protocol, u16)> + use<> {
+        let protocol = self.support.edge.protocol;
+        let (first, last) = self.ports();
+        (first..=last).map(move |port| (protocol, port))
     }
 }
 
@@ -91,6 +107,7 @@ pub(super) fn lesson(
                 ..support(edge, basis, view)
             },
             disagreed,
+            stand_ins: None,
         })
     };
     match (own_word, other_word) {
@@ -127,6 +144,8 @@ fn support(edge: &Arc<EdgeId>, basis: Basis, view: Option<&ViewEvidence>) -> Sup
         first_seen: view.and_then(|view| view.first_seen),
         last_seen: view.and_then(|view| view.last_seen),
         by_service: BTreeSet::new(),
+        written_as: None,
+        range: None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::cluster::Cluster;
 use super::finding::Finding;
 use super::learn::{Learned, LeftOut, lesson, peer};
 use super::model::Direction;
-use super::options::Options;
+use super::options::OptionsFor;
 use super::remarks;
 use crate::graph::Evidence;
 use crate::identity::{EdgeId, Peer};
@@ -90,7 +90,7 @@ pub(super) fn judge(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
     cluster: &Cluster,
-    options: &Options,
+    options: &OptionsFor,
     has_policies: impl Fn(Direction) -> bool,
 ) -> Vec<(Direction, Seen)> {
     let mut judged: Vec<(Direction, Seen)> = Vec::new();
@@ -105,7 +105,16 @@ pub(super) fn judge(
             findings: Vec::new(),
             counted: None,
         };
-        match lesson(edge, evidence, direction, options.one_way) {
+        let one_way = match end(edge, direction) {
+            Peer::Workload(name) => options.workload(name).one_way,
+            _ => options.cluster.one_way,
+        };
+        match lesson(edge, evidence, direction, one_way) {
+            Ok(_) if options.rejects(edge) => {
+                seen.findings = vec![Finding::Rejected {
+                    edge: EdgeId::clone(edge),
+                }];
+            }
             Ok(_) if is_gone(cluster, peer(edge, direction)) => {
                 seen.findings = vec![Finding::NodeGone {
                     edge: EdgeId::clone(edge),
@@ -126,6 +135,14 @@ pub(super) fn judge(
         judged[place].1.counted = Some(Counted::NotEstablished);
     }
     judged
+}
+
+/// The end of an edge whose policy is concerned in a direction.
+pub(super) fn end(edge: &EdgeId, direction: Direction) -> &Peer {
+    match direction {
+        Direction::Ingress => &edge.server,
+        Direction::Egress => &edge.client,
+    }
 }
 
 /// What is to be said of an edge that makes no rule.

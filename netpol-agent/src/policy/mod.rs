@@ -25,15 +25,19 @@ mod lessons;
 pub mod model;
 mod names;
 pub mod options;
+pub mod outside;
 mod peers;
 mod ports;
 pub mod read;
+mod reject;
 mod remarks;
 mod rules;
 mod selectors;
 mod synthesis;
 mod text;
 pub mod validate;
+mod widen;
+pub mod widening;
 mod writer;
 
 #[cfg(test)]
@@ -43,8 +47,9 @@ pub use cluster::Cluster;
 pub use finding::Finding;
 pub use model::{
     Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector,
-    Support,
+    Support, WrittenAs,
 };
-pub use options::{Dns, OneWay, Options};
+pub use options::{Dns, OneWay, Options, OptionsFor};
 pub use rules::Excess;
-pub use synthesis::{Synthesiser, synthesise};
+pub use synthesis::{Synthesiser, synthesise, synthesise_for};
+pub use widening::Widening;

@@ -13,6 +13,9 @@ use netpol_common::words::{Protocol, View};
 use super::finding::Finding;
 use crate::identity::EdgeId;
 
+/// The kind of a policy's workload that is a whole namespace.
+pub const NAMESPACE: &str = "Namespace";
+
 /// What the engine proposes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Proposal {
@@ -22,14 +25,16 @@ pub struct Proposal {
     pub findings: Vec<Finding>,
 }
 
-/// The policy of one workload. It isolates the workload in both directions, also where it has no rule.
+/// The policy of one workload, or of a whole namespace. It isolates in both directions, also where it has no rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// The workload whose traffic it allows.
+    /// The workload whose traffic it allows. A namespace that all is denied to but DNS stands as a workload of the
+    /// kind [`NAMESPACE`], named like itself.
     pub workload: WorkloadName,
     /// The name of the object, in the workload's namespace.
     pub name: String,
-    /// Selects the workload's pods and no others of the namespace.
+    /// Selects the workload's pods and no others of the namespace. Empty, and so every pod of it, for a namespace
+    /// only.
     pub subject: Selector,
     /// What may come in.
     pub ingress: Vec<Rule>,
@@ -87,11 +92,21 @@ pub enum PolicyPeer {
         /// The pods.
         pods: Selector,
     },
+    /// Every pod of these namespaces, by name. Never empty.
+    Namespaces(BTreeSet<String>),
     /// Addresses.
     Block(IpNet),
+    /// Addresses less some of them.
+    BlockExcept {
+        /// The addresses.
+        block: IpNet,
+        /// Those left out: inside the block, and never empty.
+        except: BTreeSet<IpNet>,
+    },
 }
 
-/// Labels that must be there, each with one of some values. Never empty: an empty selector would match everything.
+/// Labels that must be there, each with one of some values. Never empty as a peer: an empty selector would match
+/// everything.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Selector(pub BTreeMap<String, BTreeSet<String>>);
 
@@ -119,6 +134,27 @@ pub struct Support {
     pub last_seen: Option<Timestamp>,
     /// Services that were addressed and that back more than this peer, where nothing tells that it was this one.
     pub by_service: BTreeSet<ObjectName>,
+    /// What the peer is written as, if it is not itself.
+    pub written_as: Option<Arc<WrittenAs>>,
+    /// The range of ports that is written instead of the edge's port.
+    pub range: Option<(u16, u16)>,
+}
+
+/// What a peer is written as instead of itself.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum WrittenAs {
+    /// Its whole namespace.
+    Namespace,
+    /// The named group of blocks that it lies in.
+    Group(String),
+    /// Blocks that hold other addresses too.
+    Blocks,
+    /// Everything outside the cluster.
+    Outside,
+    /// Every node.
+    Nodes,
+    /// The service that it was addressed by, where policies match that.
+    Service(ObjectName),
 }
 
 /// Why an edge makes a rule.
@@ -149,6 +185,12 @@ pub enum Direction {
 }
 
 impl Policy {
+    /// Whether it is a namespace's own, which selects every pod of it.
+    #[must_use]
+    pub fn is_of_namespace(&self) -> bool {
+        self.workload.kind == NAMESPACE && self.subject.0.is_empty()
+    }
+
     /// The rules of one direction.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> &[Rule] {

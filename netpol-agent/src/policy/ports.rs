@@ -43,8 +43,9 @@ impl Run {
         self.protocol == next.protocol && next.first - self.last == 1
     }
 
-    pub(super) fn holds(&self, protocol: Protocol, port: u16) -> bool {
-        self.protocol == protocol && (self.first..=self.last).contains(&port)
+    /// Whether any of some ports is one of its own.
+    pub(super) fn meets(&self, protocol: Protocol, (first, last): (u16, u16)) -> bool {
+        self.protocol == protocol && self.first <= last && first <= self.last
     }
 }
 

@@ -6,7 +6,7 @@ use netpol_common::names::WorkloadName;
 use netpol_common::words::Outcome;
 
 use super::cluster::Cluster;
-use super::finding::{Finding, Widening};
+use super::finding::Finding;
 use super::learn::Learned;
 use super::model::{Basis, Direction, PortSpec};
 use super::names::label_value;
@@ -15,6 +15,7 @@ use super::ports::{self, Ports};
 use super::rules::Excess;
 use super::selectors::Unselectable;
 use super::text;
+use super::widening::Widening;
 use super::writer::Writer;
 use crate::graph::{Evidence, FlowGraph, UnresolvedFlow};
 use crate::identity::{EdgeId, Peer};
@@ -115,8 +116,9 @@ fn widenings(learned: &[Learned], writer: &Writer<'_>) -> Vec<Widening> {
     let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
     for one in learned {
         let port = (one.support.edge.protocol, one.support.edge.port);
-        if writer.stands_for_more(one.peer()) {
-            by_address.entry(one.peer()).or_default().insert(port);
+        if writer.stands_for_more(one.peer()) && one.stand_ins.is_none() {
+            let ports = by_address.entry(one.peer()).or_default();
+            ports.extend(one.each_port());
         }
         if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
             by_dns.entry(one.peer()).or_default().insert(port);
@@ -141,7 +143,7 @@ fn crowds(learned: &[Learned], limit: usize) -> Vec<(PortSpec, usize)> {
     let mut external: BTreeMap<_, BTreeSet<&Peer>> = BTreeMap::new();
     for one in learned
         .iter()
-        .filter(|one| matches!(one.peer(), Peer::External(_)))
+        .filter(|one| matches!(one.peer(), Peer::External(_)) && one.stand_ins.is_none())
     {
         let edge = &one.support.edge;
         external

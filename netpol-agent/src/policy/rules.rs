@@ -96,10 +96,7 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
     let mut table: Table = Vec::new();
     for (atom, number) in found {
         let group = &mut groups[number];
-        let ports = group.learned.iter().map(|one| {
-            let edge = &one.support.edge;
-            (edge.protocol, edge.port)
-        });
+        let ports = group.learned.iter().flat_map(Learned::each_port);
         match table.last_mut() {
             Some((last, known)) if *last == atom => known.extend(ports),
             _ => table.push((atom, ports.collect())),
@@ -166,7 +163,7 @@ impl Book<'_> {
         for learned in group.learned {
             let edge = &learned.support.edge;
             let mut runs = draft.runs.iter().map(|run| &self.runs[*run]);
-            if runs.any(|run| run.holds(edge.protocol, edge.port)) {
+            if runs.any(|run| run.meets(edge.protocol, learned.ports())) {
                 draft.evidence.insert(learned.support.clone());
             }
         }

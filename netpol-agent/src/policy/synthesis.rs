@@ -13,13 +13,15 @@ use super::dns;
 use super::entities;
 use super::finding::{Finding, Inexpressible};
 use super::learn::Learned;
-use super::lessons::{Counted, Lessons, judge};
+use super::lessons::{Counted, Lessons, end, judge};
 use super::model::{Direction, Policy, Proposal, Selector};
 use super::names::policy_names;
-use super::options::{Dns, Options};
+use super::options::{Dns, Options, OptionsFor};
+use super::reject;
 use super::remarks;
 use super::rules::rules;
 use super::selectors::{Selectors, Unselectable};
+use super::widen;
 use super::writer::Writer;
 use crate::graph::{Evidence, FlowGraph};
 use crate::identity::{EdgeId, Peer};
@@ -28,6 +30,13 @@ use crate::identity::{EdgeId, Peer};
 /// same proposal, whatever order they were put together in.
 #[must_use]
 pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Proposal {
+    let options = OptionsFor::from(options.clone());
+    synthesise_for(graph, cluster, &options)
+}
+
+/// Like [`synthesise`], with options that may differ between namespaces and workloads.
+#[must_use]
+pub fn synthesise_for(graph: &FlowGraph, cluster: &Cluster, options: &OptionsFor) -> Proposal {
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(options));
     for (edge, evidence) in &graph.edges {
         synthesiser.learn(edge, evidence);
@@ -43,7 +52,7 @@ pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Pr
 #[derive(Clone, Debug)]
 pub struct Synthesiser<'a> {
     cluster: Cow<'a, Cluster>,
-    options: Cow<'a, Options>,
+    options: Cow<'a, OptionsFor>,
     workloads: Known,
 }
 
@@ -75,7 +84,7 @@ struct Common {
 impl<'a> Synthesiser<'a> {
     /// Takes in a cluster, without any edge.
     #[must_use]
-    pub fn new(cluster: Cow<'a, Cluster>, options: Cow<'a, Options>) -> Self {
+    pub fn new(cluster: Cow<'a, Cluster>, options: Cow<'a, OptionsFor>) -> Self {
         let workloads = known(&cluster);
         Self {
             cluster,
@@ -100,7 +109,7 @@ impl<'a> Synthesiser<'a> {
             let entry = self.workloads.entry(name.clone()).or_default();
             let had_policy = entry.lessons.any();
             entry.lessons.insert(direction, seen);
-            if had_policy != entry.lessons.any() && self.options.dns == Dns::Always {
+            if had_policy != entry.lessons.any() && self.dns(name) == Dns::Always {
                 let resolvers = self.cluster.resolvers.iter();
                 changed.extend(resolvers.map(|(name, _)| name.clone()));
             }
@@ -139,6 +148,7 @@ impl<'a> Synthesiser<'a> {
             findings.extend(of_workload);
         }
         findings.extend(self.not_established());
+        findings.extend(reject::unheard(&self.options, &findings));
         findings.extend(remarks::of_others(&self.cluster, |name| {
             self.workloads
                 .get(name)
@@ -170,12 +180,13 @@ impl<'a> Synthesiser<'a> {
             resolvers: Vec::new(),
             clients: Vec::new(),
         };
-        if self.options.dns == Dns::Always {
+        if self.options.any(|options| options.dns == Dns::Always) {
             common.resolvers = self.resolvers(&mut findings);
             let clients = self
                 .workloads
                 .iter()
-                .filter(|(_, known)| matches!(known.selector, Some(Ok(_))) && known.lessons.any());
+                .filter(|(_, known)| matches!(known.selector, Some(Ok(_))) && known.lessons.any())
+                .filter(|(name, _)| self.dns(name) == Dns::Always);
             common.clients = clients
                 .map(|(name, _)| Peer::Workload(name.clone()))
                 .collect();
@@ -211,17 +222,28 @@ impl<'a> Synthesiser<'a> {
     ) -> Vec<Learned> {
         let mut learned: Vec<Learned> = known.lessons.learned(direction).cloned().collect();
         let seen = learned.len();
-        if self.options.dns != Dns::Seen {
-            learned.extend(dns::pairs(&self.cluster, &learned));
-        }
-        if self.options.dns == Dns::Always {
+        learned.extend(dns::pairs(&self.cluster, &learned, |edge| {
+            let client = match &edge.client {
+                Peer::Workload(client) => client,
+                _ => name,
+            };
+            self.dns(client) != Dns::Seen
+        }));
+        let always = self.dns(name) == Dns::Always;
+        if !common.resolvers.is_empty() && (always || direction == Direction::Ingress) {
             let (clients, resolvers) = (&common.clients, &common.resolvers);
             learned.extend(dns::always(clients, resolvers, name, direction, &learned));
         }
         if learned.len() > seen {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
+        learned.retain(|one| !self.options.rejects(&one.support.edge));
         learned
+    }
+
+    /// What DNS is allowed to a workload, as a client.
+    fn dns(&self, name: &WorkloadName) -> Dns {
+        self.options.workload(name).dns
     }
 
     /// The policy of one workload, unless it learned nothing, cannot be selected or one of its edges cannot be
@@ -241,8 +263,20 @@ impl<'a> Synthesiser<'a> {
             cluster: &self.cluster,
             workloads: &self.workloads,
         };
-        let [ingress, egress] =
-            Direction::ALL.map(|direction| self.learned(name, known, direction, common));
+        let mut said = BTreeSet::new();
+        let options = self.options.workload(name);
+        let [ingress, egress] = Direction::ALL.map(|direction| {
+            let mut learned = self.learned(name, known, direction, common);
+            let mut wider = widen::widen(&writer, options, &mut learned);
+            wider.extend(reject::still_allowed(
+                &writer,
+                &known.lessons,
+                &learned,
+                direction,
+            ));
+            said.extend(wider.into_iter().map(|told| told.of(name, direction)));
+            learned
+        });
         let both = [(Direction::Ingress, &ingress), (Direction::Egress, &egress)];
         let mut hindered = BTreeSet::new();
         for (direction, learned) in both {
@@ -255,13 +289,16 @@ impl<'a> Synthesiser<'a> {
             findings.extend(hindered);
             return None;
         }
+        findings.extend(said);
         for (direction, learned) in both {
-            let remarks = remarks::of_direction(name, direction, learned, &writer, &self.options);
+            let remarks = remarks::of_direction(name, direction, learned, &writer, options);
             findings.extend(remarks);
         }
         let entities = both.map(|(_, learned)| entities::rules(&writer, learned));
         let [ingress, egress] = both.map(|(direction, learned)| {
-            let rules = rules(&writer, &name.namespace, learned);
+            let rules = widen::rules(&writer, learned, |narrow| {
+                rules(&writer, &name.namespace, narrow)
+            });
             findings.extend(remarks::of_excess(name, direction, rules.excess));
             rules.rules
         });
@@ -297,14 +334,6 @@ fn known(cluster: &Cluster) -> Known {
     known.into_iter().collect()
 }
 
-/// The end of an edge whose policy is concerned in a direction.
-fn end(edge: &EdgeId, direction: Direction) -> &Peer {
-    match direction {
-        Direction::Ingress => &edge.server,
-        Direction::Egress => &edge.client,
-    }
-}
-
 /// What is to be said of a workload's edges.
 fn remark(name: &WorkloadName, lessons: &Lessons, findings: &mut BTreeSet<Finding>) {
     for direction in Direction::ALL {
@@ -328,7 +357,11 @@ fn hinder(
 ) {
     for learned in learned {
         let edge = &learned.support.edge;
-        let Err(reason) = writer.atoms(learned.peer(), edge.port) else {
+        let written = match learned.stand_ins.is_some() && edge.port > 0 {
+            true => continue,
+            false => writer.atoms(learned.peer(), edge.port),
+        };
+        let Err(reason) = written else {
             continue;
         };
         if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, learned.peer())

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::yaml::{self, Comments};
-use super::{HEADER, kubernetes};
+use super::{HEADER, evidence, kubernetes};
 use crate::policy::model::Policy;
 
 /// A playbook of one play, which begins with [`HEADER`].
@@ -15,7 +15,10 @@ pub fn playbook(policies: &[Policy], with_evidence: bool) -> String {
     let mut tasks = Vec::new();
     for (number, policy) in policies.iter().enumerate() {
         let task = format!("/0/tasks/{number}");
-        comments.insert(task.clone(), vec![format!("For {}.", policy.workload)]);
+        comments.insert(
+            task.clone(),
+            vec![format!("For {}.", evidence::subject(policy))],
+        );
         if with_evidence {
             let definition = format!("{task}/kubernetes.core.k8s/definition");
             comments.extend(kubernetes::comments(policy, &definition));

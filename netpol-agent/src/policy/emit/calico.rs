@@ -38,8 +38,7 @@ type Entity = Map<String, Value>;
 #[must_use]
 pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
     let mut comments = Comments::new();
-    let [ingress, egress] =
-        Direction::ALL.map(|direction| rules(direction, policy.rules(direction), &mut comments));
+    let [ingress, egress] = Direction::ALL.map(|direction| rules(direction, policy, &mut comments));
     let value = json!({
         "apiVersion": "projectcalico.org/v3",
         "kind": "NetworkPolicy",
@@ -60,16 +59,16 @@ pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.
-fn rules(direction: Direction, rules: &[Rule], comments: &mut Comments) -> Vec<Value> {
+fn rules(direction: Direction, policy: &Policy, comments: &mut Comments) -> Vec<Value> {
     let path = format!("/spec/{}", direction.name());
     let mut written = Vec::new();
-    for rule in rules {
+    for rule in policy.rules(direction) {
         let lines = evidence::lines(direction, &rule.evidence);
         comments.insert(format!("{path}/{}", written.len()), lines);
         written.extend(translate(direction, rule));
     }
     if written.is_empty() {
-        comments.insert(path, vec![evidence::nothing_seen(direction)]);
+        comments.insert(path, vec![evidence::nothing(policy, direction)]);
     }
     written
 }
@@ -127,6 +126,14 @@ fn peers(peers: &[PolicyPeer]) -> Vec<Entity> {
                 entities.extend(of_pods(namespaces.as_ref(), pods));
             }
             PolicyPeer::Block(block) => nets.push(json!(block)),
+            PolicyPeer::Namespaces(names) => {
+                entities.extend(of_pods(Some(names), &Selector::default()));
+            }
+            PolicyPeer::BlockExcept { block, except } => {
+                let fields = [("nets", json!([block])), ("notNets", json!(except))];
+                let fields = fields.map(|(name, value)| (name.to_owned(), value));
+                entities.push(fields.into_iter().collect());
+            }
         }
     }
     let nets = nets.chunks(MOST_NETS);

@@ -107,7 +107,7 @@ fn rules(policy: &Policy, direction: Direction, comments: &mut Comments) -> Vec<
         );
     }
     if written.is_empty() {
-        comments.insert(path, vec![evidence::nothing_seen(direction)]);
+        comments.insert(path, vec![evidence::nothing(policy, direction)]);
         written.push(json!({}));
     }
     written
@@ -116,7 +116,7 @@ fn rules(policy: &Policy, direction: Direction, comments: &mut Comments) -> Vec<
 /// The rules that a rule becomes: one for each kind of peer, less what is said by entities.
 fn translate(direction: Direction, rule: &Rule, entities: &[&EntityRule]) -> Vec<Value> {
     let mut selectors = Vec::new();
-    let mut blocks = Vec::new();
+    let (mut blocks, mut sets) = (Vec::new(), Vec::new());
     for peer in &rule.peers {
         match peer {
             PolicyPeer::Pods { namespaces, pods } => {
@@ -126,9 +126,19 @@ fn translate(direction: Direction, rule: &Rule, entities: &[&EntityRule]) -> Vec
                 blocks.push(json!(block));
             }
             PolicyPeer::Block(_) => {}
+            PolicyPeer::Namespaces(names) => {
+                selectors.push(endpoints(Some(names), &Selector::default()));
+            }
+            PolicyPeer::BlockExcept { block, except } => {
+                sets.push(json!({"cidr": block, "except": except}));
+            }
         }
     }
-    let kinds = [("Endpoints", selectors), ("CIDR", blocks)];
+    let kinds = [
+        ("Endpoints", selectors),
+        ("CIDR", blocks),
+        ("CIDRSet", sets),
+    ];
     let kinds = kinds.into_iter().filter(|(_, peers)| !peers.is_empty());
     kinds
         .map(|(kind, peers)| one(direction, kind, peers, &rule.ports))
@@ -202,7 +212,7 @@ fn keys(policy: &Policy) -> BTreeSet<&String> {
     let peers = rules.flat_map(|rule| &rule.peers);
     let selectors = peers.filter_map(|peer| match peer {
         PolicyPeer::Pods { pods, .. } => Some(pods),
-        PolicyPeer::Block(_) => None,
+        _ => None,
     });
     selectors
         .chain([&policy.subject])

@@ -6,6 +6,7 @@
 //! day of all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,7 +14,7 @@ use jiff::tz::TimeZone;
 use netpol_common::names::ObjectName;
 
 use crate::identity::Peer;
-use crate::policy::model::{Basis, Direction, Support};
+use crate::policy::model::{Basis, Direction, Policy, Support, WrittenAs};
 use crate::policy::ports::{self, Ports};
 use crate::policy::text::list;
 
@@ -27,6 +28,7 @@ struct Said {
     first: Option<Date>,
     last: Option<Date>,
     services: BTreeSet<ObjectName>,
+    written_as: BTreeSet<Arc<WrittenAs>>,
 }
 
 /// One line for each kind of word that edges rest on and for whatever else differs, most telling first.
@@ -55,8 +57,19 @@ pub(super) fn lines(direction: Direction, evidence: &[Support]) -> Vec<String> {
 }
 
 /// What is said of a direction without rules.
-pub(super) fn nothing_seen(direction: Direction) -> String {
-    format!("No {} was seen.", direction.name())
+pub(super) fn nothing(policy: &Policy, direction: Direction) -> String {
+    match policy.is_of_namespace() {
+        true => format!("No {} but what other policies allow.", direction.name()),
+        false => format!("No {} was seen.", direction.name()),
+    }
+}
+
+/// Whom a policy is for.
+pub(super) fn subject(policy: &Policy) -> String {
+    match policy.is_of_namespace() {
+        true => format!("every pod of the namespace {}", policy.workload.name),
+        false => policy.workload.to_string(),
+    }
 }
 
 /// What is to be said of each peer and each kind of word.
@@ -68,10 +81,11 @@ fn by_peer(direction: Direction, evidence: &[Support]) -> BTreeMap<(&Peer, Basis
             Direction::Egress => &support.edge.server,
         };
         let said = Said {
-            ports: [(support.edge.protocol, support.edge.port)].into(),
+            ports: ports_of(support),
             first: support.first_seen.map(day),
             last: support.last_seen.map(day),
             services: support.by_service.clone(),
+            written_as: support.written_as.iter().cloned().collect(),
         };
         by_peer
             .entry((peer, support.basis))
@@ -87,6 +101,7 @@ impl Said {
         self.first = self.first.into_iter().chain(other.first).min();
         self.last = self.last.max(other.last);
         self.services.extend(other.services.iter().cloned());
+        self.written_as.extend(other.written_as.iter().cloned());
     }
 
     /// From which day to which, in UTC; empty if no time is known.
@@ -113,13 +128,32 @@ fn line(direction: Direction, peers: &BTreeSet<&Peer>, basis: Basis, said: &Said
         true => String::new(),
         false => format!("by service {}", list(&said.services)),
     };
-    for part in [said.days(), word(basis).to_owned(), service] {
+    let written_as = said
+        .written_as
+        .iter()
+        .map(|written_as| in_words(written_as));
+    for part in [said.days(), word(basis).to_owned(), service]
+        .into_iter()
+        .chain(written_as)
+    {
         if !part.is_empty() {
             line.push_str("; ");
             line.push_str(&part);
         }
     }
     line
+}
+
+/// What a peer is written as instead of itself.
+fn in_words(written_as: &WrittenAs) -> String {
+    match written_as {
+        WrittenAs::Namespace => "written as its whole namespace".to_owned(),
+        WrittenAs::Group(name) => format!("written as the group {name}"),
+        WrittenAs::Blocks => "written as wider blocks".to_owned(),
+        WrittenAs::Outside => "written as everything outside the cluster".to_owned(),
+        WrittenAs::Nodes => "written as every node".to_owned(),
+        WrittenAs::Service(name) => format!("written as the service {name}"),
+    }
 }
 
 /// What the edges rest on, where it is not the plain case.
@@ -132,6 +166,15 @@ fn word(basis: Basis) -> &'static str {
         Basis::DnsPair => "not seen: DNS may turn from UDP to TCP",
         Basis::DnsAlways => "not seen: DNS is always allowed",
     }
+}
+
+/// The ports that are written for an edge.
+fn ports_of(support: &Support) -> Ports {
+    let port = support.edge.port;
+    let (first, last) = support.range.unwrap_or((port, port));
+    (first..=last)
+        .map(|port| (support.edge.protocol, port))
+        .collect()
 }
 
 fn day(time: Timestamp) -> Date {

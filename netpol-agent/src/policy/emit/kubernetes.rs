@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -91,7 +92,7 @@ pub(super) fn value(policy: &Policy) -> Value {
 pub(super) fn comments(policy: &Policy, path: &str) -> Comments {
     let mut comments = Comments::new();
     for direction in Direction::ALL {
-        annotate(&mut comments, path, direction, policy.rules(direction));
+        annotate(&mut comments, path, direction, policy);
     }
     comments
 }
@@ -113,14 +114,15 @@ pub(super) fn ordered(value: Value) -> Value {
 }
 
 /// Puts the evidence of each rule above it.
-fn annotate(comments: &mut Comments, path: &str, direction: Direction, rules: &[Rule]) {
+fn annotate(comments: &mut Comments, path: &str, direction: Direction, policy: &Policy) {
+    let rules = policy.rules(direction);
     let path = format!("{path}/spec/{}", direction.name());
     for (number, rule) in rules.iter().enumerate() {
         let lines = evidence::lines(direction, &rule.evidence);
         comments.insert(format!("{path}/{number}"), lines);
     }
     if rules.is_empty() {
-        comments.insert(path, vec![evidence::nothing_seen(direction)]);
+        comments.insert(path, vec![evidence::nothing(policy, direction)]);
     }
 }
 
@@ -130,18 +132,31 @@ fn peers(rule: &Rule) -> Vec<NetworkPolicyPeer> {
 
 fn peer(peer: &PolicyPeer) -> NetworkPolicyPeer {
     match peer {
-        PolicyPeer::Block(block) => NetworkPolicyPeer {
-            ip_block: Some(IPBlock {
-                cidr: block.to_string(),
-                except: None,
-            }),
-            ..NetworkPolicyPeer::default()
+        PolicyPeer::Block(block) => addresses(block, None),
+        PolicyPeer::BlockExcept { block, except } => addresses(
+            block,
+            Some(except.iter().map(ToString::to_string).collect()),
+        ),
+        PolicyPeer::Namespaces(namespaces) => NetworkPolicyPeer {
+            namespace_selector: Some(by_name(namespaces)),
+            pod_selector: Some(LabelSelector::default()),
+            ip_block: None,
         },
         PolicyPeer::Pods { namespaces, pods } => NetworkPolicyPeer {
             namespace_selector: namespaces.as_ref().map(by_name),
             pod_selector: Some(selector(pods)),
             ip_block: None,
         },
+    }
+}
+
+fn addresses(block: &IpNet, except: Option<Vec<String>>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: block.to_string(),
+            except,
+        }),
+        ..NetworkPolicyPeer::default()
     }
 }
 

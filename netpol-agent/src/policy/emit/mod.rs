@@ -100,8 +100,8 @@ impl Format {
 
 /// The lines that begin the text of a policy, as comments.
 fn head(policy: &Policy) -> String {
-    let workload = yaml::comment(&policy.workload.to_string());
-    format!("{HEADER}\n# For {workload}.\n")
+    let subject = yaml::comment(&evidence::subject(policy));
+    format!("{HEADER}\n# For {subject}.\n")
 }
 
 /// A value as a YAML document, its fields in the order in which people write them.

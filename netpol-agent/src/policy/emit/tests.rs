@@ -40,6 +40,8 @@ fn rule(peers: Vec<PolicyPeer>, ports: Vec<PortSpec>) -> Rule {
         first_seen: None,
         last_seen: None,
         by_service: BTreeSet::new(),
+        written_as: None,
+        range: None,
     };
     Rule {
         peers,

@@ -50,6 +50,7 @@ fn any_options() -> impl Strategy<Value = Options> {
         dns,
         one_way,
         external_addresses: 3,
+        ..Options::default()
     })
 }
 
@@ -91,6 +92,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
             api_server: ["192.0.2.2", "192.0.2.3"]
                 .map(|a| a.parse().unwrap())
                 .into(),
+            ..Cluster::default()
         }
     })
 }

@@ -1,0 +1,53 @@
+//! Named groups of blocks: an external address inside a group is written as the whole group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{beyond, plain, specs, wide};
+use crate::identity::Peer;
+use crate::policy::learn::Learned;
+use crate::policy::model::WrittenAs;
+use crate::policy::options::Options;
+use crate::policy::widening::Widening;
+
+/// Writes its group instead of each external address that lies in one.
+pub(super) fn widen(options: &Options, learned: &mut [Learned]) -> Vec<Widening> {
+    let mut seen: BTreeMap<&str, (BTreeSet<IpAddr>, Vec<usize>)> = BTreeMap::new();
+    for (number, one) in learned.iter_mut().enumerate() {
+        let Some(address) = one.external() else {
+            continue;
+        };
+        let Some(name) = group_of(options, address) else {
+            continue;
+        };
+        let blocks = plain(options.cidr_groups[name].iter().copied());
+        one.stand_in(wide(&blocks), Some(WrittenAs::Group(name.to_owned())));
+        let (addresses, numbers) = seen.entry(name).or_default();
+        addresses.insert(address);
+        numbers.push(number);
+    }
+    let groups = seen.into_iter().map(|(name, (addresses, numbers))| {
+        let blocks = plain(options.cidr_groups[name].iter().copied());
+        Widening::Blocks {
+            written_as: WrittenAs::Group(name.to_owned()),
+            beyond: beyond(&blocks, &addresses),
+            blocks,
+            peers: addresses.into_iter().map(Peer::External).collect(),
+            ports: specs(numbers.into_iter().map(|number| &learned[number])),
+        }
+    });
+    groups.collect()
+}
+
+/// The group with the longest prefix around an address; of several, the first by name.
+fn group_of(options: &Options, address: IpAddr) -> Option<&str> {
+    let mut best: Option<(u8, &str)> = None;
+    for (name, blocks) in &options.cidr_groups {
+        for block in blocks.iter().filter(|block| block.contains(&address)) {
+            if best.is_none_or(|(longest, _)| block.prefix_len() > longest) {
+                best = Some((block.prefix_len(), name));
+            }
+        }
+    }
+    best.map(|(_, name)| name)
+}
