@@ -1,10 +1,11 @@
 //! `kubectl-netpol diff`: what becomes allowed and what denied from one set of policies to another.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
@@ -13,9 +14,11 @@ use super::output::{print, warn};
 use super::parties;
 use super::policies;
 use super::reading::ReadingFlags;
+use super::wording;
 use crate::inventory;
+use crate::policy::connectivity::Party;
 use crate::policy::diff::{Change, Difference, Latent, diff};
-use crate::policy::evaluate::{Way, World};
+use crate::policy::evaluate::{PortSet, Way, World};
 
 /// Tell what becomes allowed and what denied from policies A to policies B; exit with 1 if anything does
 #[derive(Args, Debug)]
@@ -102,38 +105,53 @@ fn change(change: &Change) -> Value {
 
 fn words(found: &Difference) -> String {
     let mut text = String::new();
-    section(
-        &mut text,
-        "Becomes allowed:",
-        found.allowed.iter().map(sentence),
-    );
-    section(
-        &mut text,
-        "Becomes denied:",
-        found.denied.iter().map(sentence),
-    );
+    section(&mut text, "Becomes allowed:", &sentences(&found.allowed));
+    section(&mut text, "Becomes denied:", &sentences(&found.denied));
     if found.is_empty() {
         text.push_str("No connection becomes allowed or denied.\n");
     }
-    let latent = found.latent.iter().map(latent);
-    section(
-        &mut text,
-        "Changes at one end only, the other end denies it before and after:",
-        latent,
-    );
+    let latent: Vec<String> = found.latent.iter().map(latent).collect();
+    section(&mut text, LATENT, &latent);
     text
 }
 
-fn section(text: &mut String, title: &str, lines: impl ExactSizeIterator<Item = String>) {
-    if lines.len() > 0 {
-        // Writing to a text cannot fail.
-        let _ = writeln!(text, "{title}");
-        lines.for_each(|line| text.push_str(&format!("  {line}\n")));
+const LATENT: &str = "Changes at one end only; the other end denies it before and after:";
+
+fn section(text: &mut String, title: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        text.push_str(&format!("{title}\n"));
+        lines
+            .iter()
+            .for_each(|line| text.push_str(&format!("  {line}\n")));
     }
 }
 
-fn sentence(change: &Change) -> String {
-    format!("{} to {}: {}", change.from, change.to, change.ports)
+/// One line for each pair of workloads, and for each workload with all addresses of which the same is said.
+fn sentences(changes: &[Change]) -> Vec<String> {
+    let mut lines: Vec<(&Change, Vec<IpNet>)> = Vec::new();
+    let mut known: BTreeMap<(Option<&Party>, Option<&Party>, &PortSet), usize> = BTreeMap::new();
+    for change in changes {
+        let workload = |party| matches!(party, &Party::Workload(_)).then_some(party);
+        let key = (workload(&change.from), workload(&change.to), &change.ports);
+        let at = *known.entry(key).or_insert(lines.len());
+        if at == lines.len() {
+            lines.push((change, Vec::new()));
+        }
+        for party in [&change.from, &change.to] {
+            if let Party::Block(net) = party {
+                lines[at].1.push(*net);
+            }
+        }
+    }
+    let lines = lines.iter().map(|(change, nets)| {
+        let name = |party: &Party| match party {
+            Party::Workload(name) => name.to_string(),
+            Party::Block(_) => wording::addresses(nets),
+        };
+        let ports = wording::ports(&change.ports);
+        format!("{} to {}: {ports}", name(&change.from), name(&change.to))
+    });
+    lines.collect()
 }
 
 fn latent(latent: &Latent) -> String {
@@ -142,11 +160,9 @@ fn latent(latent: &Latent) -> String {
     } else {
         "no longer allows"
     };
-    format!(
-        "{verb} at {}: {}",
-        direction(latent.way),
-        sentence(&latent.change)
-    )
+    let Change { from, to, ports } = &latent.change;
+    let (way, ports) = (direction(latent.way), wording::ports(ports));
+    format!("{way} {verb} {from} to {to}: {ports}")
 }
 
 fn direction(way: Way) -> &'static str {

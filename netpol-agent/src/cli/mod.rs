@@ -22,3 +22,4 @@ mod parties;
 pub mod policies;
 mod reading;
 mod status;
+mod wording;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::policy::evaluate::{Block, Compiled, Place, PodId};
+use crate::policy::evaluate::{Compiled, Place, PodId};
 
 /// Pods that policies treat alike at addresses of one family.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,21 +55,6 @@ impl Kind {
             (kind, second)
         };
         kinds.into_iter().map(kind).collect()
-    }
-
-    /// Whoever is at the addresses of a block.
-    pub(crate) fn outside(block: &Block) -> Self {
-        Self {
-            place: block.place,
-            v4: block.net.addr().is_ipv4(),
-            nodes: BTreeSet::new(),
-            as_node: false,
-        }
-    }
-
-    /// Whether its addresses are of IPv4.
-    pub(crate) fn is_v4(&self) -> bool {
-        self.v4
     }
 
     /// Whether both have addresses of one family.

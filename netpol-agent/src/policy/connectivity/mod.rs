@@ -2,8 +2,9 @@
 //!
 //! Policies speak of pods, and the pods of one workload may differ: in labels that a run or a rollout sets, in named
 //! ports, in the families of their addresses, in their nodes. What is listed of two workloads is what *any* pod of
-//! the one may open to *any* pod of the other, by any of their addresses. So what is not listed is denied to every
-//! pod, and a workload's own rollout can only be inside what is listed.
+//! the one may open to *any* pod of the other, by any two of their addresses of one family. So what is not listed is
+//! denied to every pod. Towards addresses outside, policies say what is listed whether or not a pod has an address of
+//! that family.
 
 mod kinds;
 
@@ -51,7 +52,7 @@ pub struct Entry<'a> {
 ///
 /// Workloads come before blocks, each in order. A workload to itself is left out. Blocks are as large as the rules
 /// leave them: those of clients are cut by ingress rules, those of servers by egress rules. IPv6 occurs only where
-/// policies, pods or nodes use it.
+/// policies or pods use it.
 #[must_use]
 pub fn connectivity(world: &World, policies: &[NetworkPolicy], reading: Reading) -> Connectivity {
     let compiled = Compiled::new(world, policies, reading);
@@ -72,14 +73,14 @@ pub fn connectivity(world: &World, policies: &[NetworkPolicy], reading: Reading)
             }
         }
         for block in &servers {
-            let set = found.between(own, &[Kind::outside(block)]);
+            let set = found.outside(Way::Egress, own, block.place);
             found.add(from, || Party::Block(block.net), set);
         }
     }
     for block in &clients {
         let from = found.party(Party::Block(block.net));
         for (name, own) in &workloads {
-            let set = found.between(&[Kind::outside(block)], own);
+            let set = found.outside(Way::Ingress, own, block.place);
             found.add(from, || Party::Workload((*name).clone()), set);
         }
     }
@@ -164,6 +165,17 @@ impl<'a> Found<'a> {
             }
         }
         all
+    }
+
+    /// The number of the set of ports that are allowed between any of some pods and addresses outside.
+    fn outside(&mut self, way: Way, own: &[Kind], outside: Place) -> u32 {
+        own.iter().fold(0, |all, kind| {
+            let set = match way {
+                Way::Ingress => self.both(outside, kind.place),
+                Way::Egress => self.both(kind.place, outside),
+            };
+            self.either(all, set)
+        })
     }
 
     /// The ports that are allowed at both ends.

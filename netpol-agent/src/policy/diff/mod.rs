@@ -159,11 +159,7 @@ impl Comparison<'_> {
         let mut nets: BTreeMap<[PortSet; 2], Vec<IpNet>> = BTreeMap::new();
         for (net, before, after) in blocks {
             let mut whole = Gap::default();
-            for (kind, after_kind) in workload
-                .kinds
-                .iter()
-                .filter(|(kind, _)| kind.is_v4() == net.addr().is_ipv4())
-            {
+            for (kind, after_kind) in &workload.kinds {
                 let gap = match way {
                     Way::Ingress => self.gap((*before, kind.place), (*after, *after_kind)),
                     Way::Egress => self.gap((kind.place, *before), (*after_kind, *after)),

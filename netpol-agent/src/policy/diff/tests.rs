@@ -63,9 +63,9 @@ fn gained(
     let mut gained = Asked::new();
     for (from, client, client_address) in &clients {
         for (to, server, server_address) in &servers {
-            if matches!((client, server), (End::Outside, End::Outside))
-                || client_address.is_ipv4() != server_address.is_ipv4()
-            {
+            let apart = client_address.is_ipv4() != server_address.is_ipv4();
+            let strangers = [client, server].map(|end| *end == End::Outside);
+            if strangers == [true, true] || (apart && strangers == [false, false]) {
                 continue;
             }
             for (protocol, port) in Protocol::ALL

@@ -151,8 +151,8 @@ impl World {
         numbers.map(PodId)
     }
 
-    /// A pod's addresses. Of a pod that has none yet they are not known: the unspecified address of each family that
-    /// the cluster's pods and nodes use stands for them.
+    /// A pod's addresses. Of a pod that has none yet they are not known: the unspecified address of each of the
+    /// cluster's [`families`](Self::families) stands for them.
     #[must_use]
     pub fn addresses_of(&self, id: PodId) -> Vec<IpAddr> {
         let known = &self.pod(id).addresses;
@@ -162,19 +162,20 @@ impl World {
         known.clone()
     }
 
-    /// The unspecified address of each family that pods and nodes use; of IPv4 if none has any address.
+    /// The unspecified address of each family that pods use; where no pod has an address, that nodes use; of IPv4 if
+    /// none of them has any.
     #[must_use]
     pub fn families(&self) -> Vec<IpAddr> {
-        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
         let nodes = self.nodes.values().flatten();
-        let six = |address: &IpAddr| address.is_ipv6();
-        let used_v6 = self.by_address.keys().chain(nodes.clone()).any(six);
-        let used_v4 = self
+        let nodes = nodes.filter(|_| self.by_address.is_empty());
+        let used: BTreeSet<bool> = self
             .by_address
             .keys()
             .chain(nodes)
-            .any(|address| !six(address));
-        match (used_v4, used_v6) {
+            .map(IpAddr::is_ipv6)
+            .collect();
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        match (used.contains(&false), used.contains(&true)) {
             (true, true) => vec![v4, v6],
             (false, true) => vec![v6],
             _ => vec![v4],
