@@ -231,8 +231,7 @@ fn what_only_cilium_widens_is_a_finding() {
         let result = generate("node-peer", format).assert().success();
         text(&result.get_output().stderr)
     };
-    let finding =
-        "finding: ingress of shop/Deployment/api: Cilium matches nodes by what they are only";
+    let finding = "finding: Widening: shop/Deployment/api: ingress of nodes stands as every node";
     assert!(said("cilium").contains(finding));
     assert!(!said("yaml").contains("Cilium"));
 }

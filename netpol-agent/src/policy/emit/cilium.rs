@@ -63,7 +63,8 @@ pub fn remarks(policies: &[Policy]) -> Vec<String> {
         let nodes = nodes.filter(|rule| rule.entities.contains(&Entity::RemoteNode));
         let widened = nodes.map(|rule| {
             format!(
-                "{} of {workload}: Cilium matches nodes by what they are only: every node is allowed on {}",
+                "Widening: {workload}: {} of nodes stands as every node, since Cilium knows them by what they are \
+                 only: allows all of them on {}",
                 rule.direction,
                 list(&rule.ports)
             )
@@ -73,7 +74,7 @@ pub fn remarks(policies: &[Policy]) -> Vec<String> {
             .filter(|key| IGNORED_LABELS.iter().any(|start| key.starts_with(start)));
         let ignored = ignored.map(|key| {
             format!(
-                "{workload}: its policy selects by the label {key}, which Cilium ignores unless its option `labels` \
+                "IgnoredLabel: {workload}: its policy selects by the label {key}, which Cilium ignores unless its option `labels` \
                  includes it"
             )
         });

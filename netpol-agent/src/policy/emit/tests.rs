@@ -260,8 +260,9 @@ fn cilium_names_nodes_and_the_api_server() {
     assert_eq!(
         cilium::remarks(&[policy]),
         [
-            "egress of shop/Deployment/web: Cilium matches nodes by what they are only: every node is allowed on TCP 9100",
-            "shop/Deployment/web: its policy selects by the label kubernetes.io/arch, which Cilium ignores unless its \
+            "Widening: shop/Deployment/web: egress of nodes stands as every node, since Cilium knows them by what they \
+             are only: allows all of them on TCP 9100",
+            "IgnoredLabel: shop/Deployment/web: its policy selects by the label kubernetes.io/arch, which Cilium ignores unless its \
              option `labels` includes it",
         ]
     );

@@ -18,7 +18,7 @@ use crate::policy::read::{Asked, Other, Subject, calico, cilium};
 use crate::policy::{Direction, Policy, synthesise};
 
 /// The policies of a case as each reader understands their text.
-struct Written {
+pub(super) struct Written {
     kubernetes: Vec<NetworkPolicy>,
     cilium: Vec<cilium::CiliumNetworkPolicy>,
     calico: Vec<calico::CalicoNetworkPolicy>,
@@ -26,14 +26,14 @@ struct Written {
 
 /// The other end of a question.
 #[derive(Debug)]
-enum Stranger {
+pub(super) enum Stranger {
     Pod(Pod, IpAddr),
     Node(String, IpAddr, bool),
     Outside(IpAddr, bool),
 }
 
 impl Written {
-    fn of(policies: &[Policy]) -> Self {
+    pub(super) fn of(policies: &[Policy]) -> Self {
         let text = |format: Format| format.text(policies, true).unwrap();
         let in_inventory = |format: Format| {
             let inventory = inventory::parse("policies", &text(format)).unwrap();
@@ -49,7 +49,7 @@ impl Written {
         }
     }
 
-    fn by_kubernetes(
+    pub(super) fn by_kubernetes(
         &self,
         blocks_match_pods: bool,
         (own, other): (&Pod, &Stranger),
@@ -88,17 +88,17 @@ impl Written {
         }
     }
 
-    fn by_cilium(&self, own: &Pod, asked: &Asked<'_>) -> bool {
+    pub(super) fn by_cilium(&self, own: &Pod, asked: &Asked<'_>) -> bool {
         cilium::answer(&self.cilium, subject(own), asked).allowed
     }
 
-    fn by_calico(&self, own: &Pod, asked: &Asked<'_>) -> bool {
+    pub(super) fn by_calico(&self, own: &Pod, asked: &Asked<'_>) -> bool {
         calico::answer(&self.calico, subject(own), asked).allowed
     }
 }
 
 impl Stranger {
-    fn as_other(&self) -> Other<'_> {
+    pub(super) fn as_other(&self) -> Other<'_> {
         match self {
             Self::Pod(pod, address) => Other::Pod {
                 namespace: &pod.name.namespace,

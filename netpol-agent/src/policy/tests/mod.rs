@@ -3,5 +3,6 @@
 mod formats;
 mod judge;
 mod least;
+mod models;
 mod promises;
 mod world;
