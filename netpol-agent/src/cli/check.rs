@@ -59,8 +59,7 @@ struct Line<'a> {
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let inputs = &self.inputs;
-        let paths = inputs.inventory.iter().chain(&inputs.flows);
-        check_stdin(paths.chain(&self.policies.policies))?;
+        check_stdin(inputs.paths().chain(&self.policies.policies))?;
         let mut inventory = inventory::read(&inputs.inventory)?;
         inventory.warnings.iter().for_each(warn);
         let policies = self.policies.load(&inventory)?;
@@ -72,7 +71,7 @@ impl Arguments {
         inputs.each_flow(&mut index, |index, (input, number), record| {
             let answer = checker.check(index, record);
             let line = Line {
-                input: (inputs.flows.len() > 1).then_some(input),
+                input: (inputs.sources() > 1).then_some(input),
                 number,
                 record,
                 answer: &answer,

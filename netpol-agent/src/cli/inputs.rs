@@ -1,7 +1,7 @@
 //! What commands read: an inventory and flow records, from files or stdin.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,7 +9,9 @@ use clap::Args;
 use netpol_common::record::FlowRecord;
 use netpol_common::words::View;
 
+use super::captures::Captures;
 use super::output::warn;
+use super::progress;
 use crate::flows::{self, BadLines, Summary};
 use crate::graph::{Builder, FlowGraph, ReportedNodes, UnresolvedFlows};
 use crate::identity::Index;
@@ -17,6 +19,9 @@ use crate::inventory::{self, Inventory};
 
 /// How many findings of a kind are printed one by one.
 const SHOWN: usize = 20;
+
+/// Bytes of a file that are read at once.
+const BUFFER: usize = 1 << 16;
 
 /// Where to read from.
 #[derive(Args, Clone, Debug)]
@@ -36,10 +41,13 @@ pub struct Inputs {
         short = 'f',
         env = "NETPOL_FLOWS",
         value_name = "PATH",
-        required = true
+        required_unless_present_any = ["pcap", "hubble", "conntrack"]
     )]
     pub flows: Vec<PathBuf>,
-    /// Count lines that are no flow records instead of stopping at the first
+    /// What other tools captured.
+    #[command(flatten)]
+    pub captures: Captures,
+    /// Count lines that are no flow records instead of stopping at the first; take a capture that breaks off as it is
     #[arg(long, env = "NETPOL_SKIP_BAD_LINES")]
     pub skip_bad_lines: bool,
 }
@@ -71,7 +79,7 @@ impl Inputs {
     ///
     /// Whatever cannot be read; the message names the file and the place in it.
     pub fn load(&self) -> anyhow::Result<Loaded> {
-        check_stdin(self.inventory.iter().chain(&self.flows))?;
+        check_stdin(self.paths())?;
         let mut inventory = inventory::read(&self.inventory)?;
         inventory.warnings.iter().for_each(warn);
         let mut index = inventory.take_index();
@@ -102,14 +110,27 @@ impl Inputs {
     ) -> anyhow::Result<()> {
         let mut nodes = ReportedNodes::default();
         for path in &self.flows {
-            let (name, reader) = open(path)?;
+            let (name, reader) = open("flows", path)?;
+            let reader = BufReader::with_capacity(BUFFER, reader);
             let summary = flows::read_numbered(&name, reader, self.bad_lines(), |line, record| {
                 nodes.note(&record, index);
                 each(index, (&name, line), &record);
             })?;
             tell_skipped(&name, &summary);
         }
-        Ok(())
+        self.captures.each(self.bad_lines(), index, each)
+    }
+
+    /// How many inputs hold flows.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.flows.len() + self.captures.paths().count()
+    }
+
+    /// Every path that is read.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = self.inventory.iter().chain(&self.flows);
+        files.chain(self.captures.paths())
     }
 
     fn bad_lines(&self) -> BadLines {
@@ -134,18 +155,18 @@ pub fn check_stdin<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> anyhow::
     Ok(())
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
+/// The name that messages give the input, and its reader, which shows how far it is.
+pub(super) fn open(what: &str, path: &Path) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
+    if is_stdin(path) {
+        return Ok(("stdin".to_owned(), Box::new(std::io::stdin())));
+    }
+    let name = format!("{what} {}", path.display());
+    let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+    Ok((name, Box::new(progress::follow(path, file))))
 }
 
-/// The name that messages give the input, and its reader.
-fn open(path: &Path) -> anyhow::Result<(String, Box<dyn BufRead>)> {
-    if is_stdin(path) {
-        return Ok(("stdin".to_owned(), Box::new(std::io::stdin().lock())));
-    }
-    let name = format!("flows {}", path.display());
-    let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
-    Ok((name, Box::new(BufReader::new(file))))
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn tell_skipped(input: &str, summary: &Summary) {

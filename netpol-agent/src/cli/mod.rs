@@ -2,6 +2,7 @@
 
 #[cfg(feature = "ebpf")]
 pub mod agent;
+pub mod captures;
 mod check;
 mod connectivity;
 #[cfg(feature = "ebpf")]
@@ -20,6 +21,7 @@ mod out_dir;
 pub mod output;
 mod parties;
 pub mod policies;
+mod progress;
 mod reading;
 mod status;
 mod wording;

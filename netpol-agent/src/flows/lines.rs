@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 
 /// One line of the input.
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// A line, without its end.
     Whole(&'a [u8]),
     /// A line that was longer than the bound; it has been passed over.
@@ -11,14 +11,14 @@ pub(super) enum Line<'a> {
 }
 
 /// Reads lines and holds no more than `bound` bytes of one.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     reader: R,
     bound: usize,
     buffer: Vec<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R, bound: usize) -> Self {
+    pub(crate) fn new(reader: R, bound: usize) -> Self {
         let buffer = Vec::new();
         Self {
             reader,
@@ -28,7 +28,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line, or nothing at the end of the input.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
         let mut length = 0_usize;
         loop {

@@ -7,5 +7,6 @@ mod lines;
 mod read;
 mod write;
 
+pub(crate) use lines::{Line, Lines};
 pub use read::{BadLines, FlowsError, MAX_LINE, Problem, Summary, read, read_numbered};
 pub use write::write;
