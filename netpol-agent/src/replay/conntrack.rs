@@ -74,7 +74,7 @@ impl Entry {
         });
         let words: Vec<&str> = words.collect();
         let (original, reply) = sides(&words)?;
-        let Some(protocol) = words.iter().find_map(|word| protocol(word)) else {
+        let Some(protocol) = words.iter().find_map(protocol) else {
             return Ok(None);
         };
         let missing = |what: &str| format!("an entry of conntrack without {what}");

@@ -1,6 +1,8 @@
 //! Replay: packet captures, Hubble's flows and conntrack dumps become the flows that they show, and whatever is wrong
 //! with them is told.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 mod capture;
 mod commands;
 mod conntrack;
