@@ -129,6 +129,23 @@ impl MapName {
     }
 }
 
+impl KernelOptions {
+    /// The same with the sizes of the maps that are pinned, so that they can be adopted.
+    #[must_use]
+    pub fn sized_as_pinned(self, directory: &Path) -> Self {
+        let pinned = |map: MapName, otherwise| {
+            let info = MapInfo::from_pin(directory.join(map.name()));
+            info.map_or(otherwise, |info| info.max_entries())
+        };
+        Self {
+            edges: pinned(MapName::Edges, self.edges),
+            attempts: pinned(MapName::Attempts, self.attempts),
+            ring_bytes: pinned(MapName::Sights, self.ring_bytes),
+            ..self
+        }
+    }
+}
+
 /// The size that a ring gets when `wanted` bytes are asked for.
 pub(super) fn ring_bytes(wanted: u32) -> u32 {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)

@@ -286,6 +286,17 @@ impl Kernel {
         object::programs(&mut self.ebpf)
     }
 
+    /// The two classifiers, loaded once more: others than before to the kernel, which count into the same maps. The ones
+    /// loaded before live on where they are attached or held open.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError`] if the kernel refuses to load them again.
+    pub fn load_again(&mut self) -> Result<Programs<'_>, KernelError> {
+        object::load_again(&mut self.ebpf)?;
+        self.programs()
+    }
+
     fn table(&self, kind: MapKind) -> &Table {
         match kind {
             MapKind::Edges => &self.edges,

@@ -38,6 +38,16 @@ pub(super) fn load(options: &KernelOptions) -> Result<Ebpf, KernelError> {
     Ok(ebpf)
 }
 
+/// Loads both classifiers again.
+pub(super) fn load_again(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let Programs { from_pod, to_pod } = programs(ebpf)?;
+    for (name, program) in [("from_pod", from_pod), ("to_pod", to_pod)] {
+        let again = program.unload().and_then(|()| program.load());
+        again.map_err(|error| KernelError::program(name, error))?;
+    }
+    Ok(())
+}
+
 /// Takes a map out of the loaded object.
 pub(super) fn take(ebpf: &mut Ebpf, map: MapName) -> Result<Map, KernelError> {
     ebpf.take_map(map.name())

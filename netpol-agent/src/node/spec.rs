@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use nix::sched::{CloneFlags, setns};
 
-use super::attach::{AttachError, Instance};
+use super::attach::{AttachError, Instance, LONGEST, shorten};
 
 /// A node to observe: `NAME` or `NAME=NETNS`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,7 +54,30 @@ impl NodeSpec {
     ///
     /// [`AttachError::InvalidInstance`] if the node's name does not fit a file name.
     pub fn instance(&self, agent: &Instance) -> Result<Instance, AttachError> {
-        format!("{agent}.{}", self.name).parse()
+        agent.of_node(&self.name)
+    }
+
+    /// The node's name as part of a file's name, which may be shorter than the 253 characters that Kubernetes allows.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        shorten(&self.name, LONGEST)
+    }
+
+    /// Runs something in the node's network namespace, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `run` fails with, or [`NodeSpecError`].
+    pub fn inside<T: Send, E: From<NodeSpecError> + Send>(
+        &self,
+        run: impl FnOnce() -> Result<T, E> + Send,
+    ) -> Result<T, E> {
+        let enter_and_run = || {
+            self.enter()?;
+            run()
+        };
+        std::thread::scope(|scope| scope.spawn(enter_and_run).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Moves the calling thread, and no other, into the node's network namespace.
@@ -115,6 +138,14 @@ mod tests {
         for text in ["", "=x", "node-a="] {
             assert!(text.parse::<NodeSpec>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_long_name_fits_a_file_name() {
+        let spec: NodeSpec = "n".repeat(253).parse().unwrap();
+        assert_eq!(spec.file_name().len(), LONGEST);
+        let spec: NodeSpec = "node-a".parse().unwrap();
+        assert_eq!(spec.file_name(), "node-a");
     }
 
     #[test]

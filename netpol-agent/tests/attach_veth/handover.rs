@@ -9,7 +9,7 @@ use super::support::{BOTH, Lab, attacher, options, programs};
 
 /// Sends numbered packets in both directions while `work` runs, at least 50 before and after it; returns the number
 /// of the last.
-fn under_traffic(lab: &Lab, send: fn(&Lab, u32), work: impl FnOnce()) -> u32 {
+pub(crate) fn under_traffic(lab: &Lab, send: fn(&Lab, u32), work: impl FnOnce()) -> u32 {
     let (sent, stop) = (AtomicU32::new(0), AtomicU32::new(MOST));
     std::thread::scope(|scope| {
         let stream = scope.spawn(|| {

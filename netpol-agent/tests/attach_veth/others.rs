@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use netpol_agent::node::attach::{Mechanism, State};
 
+use super::handover::under_traffic;
 use super::support::child::Agent;
 use super::support::lab::{HOST, run};
 use super::support::{BOTH, Lab, attacher, bpf};
@@ -194,4 +195,61 @@ fn in_front(lab: &Lab, mechanism: Mechanism, verdict: i32) -> Other {
             Other { map, _link: None }
         }
     }
+}
+
+#[test]
+fn killed_while_it_comes_forward_it_has_missed_nothing() {
+    let points = [
+        (Mechanism::Tcx, "created"),
+        (Mechanism::Tcx, "pinned"),
+        (Mechanism::Tcx, "renamed"),
+        (Mechanism::Tcx, "detached"),
+        (Mechanism::Clsact, "created"),
+    ];
+    for (mechanism, point) in points {
+        Lab::run(|lab| {
+            let agent = Agent::start_with(lab, mechanism, 7, point);
+            let other = in_front(lab, mechanism, bpf::NEXT);
+            lab.send(1);
+            agent.die();
+            lab.send(2);
+            let (from_pod, to_pod) = lab.seen(2);
+            assert!(from_pod >= 1 && to_pod >= 1, "{mechanism} {point}");
+            let ifindex = lab.ifindex();
+            let mut attacher = attacher(lab, mechanism);
+            let adopted = attacher.adopt().unwrap();
+            assert!(matches!(adopted[..], [one] if one.alive), "{adopted:?}");
+            assert_eq!(attacher.attached(), [(ifindex, 7)]);
+            lab.send(3);
+            for number in [1, 3] {
+                assert_eq!(lab.seen(number), (1, 1), "{mechanism} {point}");
+                assert_eq!(other.seen(number), 1, "{mechanism} {point}");
+            }
+            attacher.verify();
+            lab.send(4);
+            assert_eq!(lab.seen(4), (1, 1), "{mechanism} {point}");
+        });
+    }
+}
+
+#[test]
+fn it_comes_forward_without_a_gap() {
+    Lab::run(|lab| {
+        let mut attacher = attacher(lab, Mechanism::Tcx);
+        attacher.attach(lab.ifindex(), 1).unwrap();
+        let mut others = Vec::new();
+        let last = under_traffic(lab, Lab::insist, || {
+            for _ in 0..3 {
+                others.push(in_front(lab, Mechanism::Tcx, bpf::NEXT));
+                assert!(matches!(
+                    attacher.verify()[..],
+                    [(_, Ok(State::BroughtForward))]
+                ));
+            }
+        });
+        for number in 1..=last {
+            let (from_pod, to_pod) = lab.seen(number);
+            assert!(from_pod >= 1 && to_pod >= 1, "packet {number}");
+        }
+    });
 }

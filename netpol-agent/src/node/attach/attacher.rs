@@ -70,8 +70,8 @@ pub enum State {
     /// So many programs are in front of ours, and stay there: they hold a lower preference, or came back in front
     /// each time. If they let packets pass, nothing is lost.
     Behind(usize),
-    /// Others had come in front; ours were attached anew before them. With TCX, packets of some microseconds were
-    /// not seen: seed the interface's connections again.
+    /// Others had come in front; ours were attached anew before them. With TCX and without a spare program, packets of
+    /// some microseconds were not seen: seed the interface's connections again.
     BroughtForward,
     /// Somebody had detached ours; they are attached again. Seed the interface's connections again.
     Reattached,
@@ -109,6 +109,7 @@ impl Attacher {
                 epoch: options.epoch,
             },
             programs,
+            spare: None,
             clsact: Clsact::new(open()?),
         };
         Ok(Self {
@@ -119,6 +120,39 @@ impl Attacher {
         })
     }
 
+    /// Whether something stands before ours on a TCX hook, and only a spare copy of the programs could go before that
+    /// without a gap; see [`Attacher::set_spare`].
+    #[must_use]
+    pub fn wants_spare(&self) -> bool {
+        let kept = self.interfaces.iter();
+        self.chains.spare.is_none()
+            && kept.filter(|(_, kept)| kept.moves < MOST_MOVES).any(
+                |(
+                    ifindex,
+                    Interface {
+                        handle,
+                        attachments,
+                        ..
+                    },
+                )| {
+                    attachments.iter().any(|(hook, attachment)| {
+                        let spot = Spot {
+                            ifindex: *ifindex,
+                            interface: *handle,
+                            hook: *hook,
+                        };
+                        let is_link = matches!(attachment, Attachment::Tcx(_));
+                        is_link && matches!(self.chains.position(spot, attachment), Ok(Some(1..)))
+                    })
+                },
+            )
+    }
+
+    /// Gives it other copies of the same programs, loaded by themselves.
+    pub fn set_spare(&mut self, spare: Programs) {
+        self.chains.spare = Some(spare);
+    }
+
     /// Takes over what an earlier process of this instance, `ABI_VERSION` and epoch left attached: its programs are
     /// swapped for ours without a gap. What belongs to an interface that is gone is unpinned; filters of other epochs,
     /// whose maps are out of reach, are removed.
@@ -127,6 +161,7 @@ impl Attacher {
     ///
     /// Any [`AttachError`]; what was adopted until then stays adopted.
     pub fn adopt(&mut self) -> Result<Vec<Adopted>, AttachError> {
+        self.chains.remove_left_over()?;
         let Findings { found, dead } = self.chains.find()?;
         let mut adopted = BTreeMap::new();
         for name in dead {
@@ -281,6 +316,11 @@ impl Attacher {
             self.chains.remove(found)?;
             return Ok(false);
         };
+        if self.has(spot) {
+            // A process died between attaching anew in front and detaching what is behind.
+            self.chains.remove(found)?;
+            return Ok(true);
+        }
         let attachment = match self.chains.take_over(spot, found) {
             Err(error) if error.is_gone() => return Ok(false),
             taken => taken?,
@@ -288,6 +328,13 @@ impl Attacher {
         let interface = self.interface(spot.ifindex, spot.interface, device);
         interface.attachments.insert(spot.hook, attachment);
         Ok(true)
+    }
+
+    fn has(&self, spot: Spot) -> bool {
+        let kept = self.interfaces.get(&spot.ifindex);
+        kept.is_some_and(|kept| {
+            kept.handle == spot.interface && kept.attachments.contains_key(&spot.hook)
+        })
     }
 
     /// Attaches what an earlier process had not come to attach.

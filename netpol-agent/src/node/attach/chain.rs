@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use tracing::warn;
+
 use super::clsact::{self, Clsact, Filter, Place};
 use super::decide::Mechanism;
 use super::error::AttachError;
+use super::fault;
 use super::hook::{Hook, Programs};
 use super::label::{Label, Owner};
 use super::pins::{self, LinkName};
-use super::tcx::{self, TcxLink};
+use super::tcx::{self, Copy, TcxLink};
 
 /// What holds one of our programs to a hook.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) struct Chains {
     /// Where links are pinned; `None` without bpffs.
     pub(super) links: Option<PathBuf>,
     pub(super) programs: Programs,
+    /// Other copies of the same programs; see [`Copy`].
+    pub(super) spare: Option<Programs>,
     pub(super) clsact: Clsact,
 }
 
@@ -139,9 +144,8 @@ impl Chains {
         spot: Spot,
         attachment: Attachment,
     ) -> Result<Attachment, AttachError> {
-        let program = self.programs.on(spot.hook);
         match attachment {
-            Attachment::Tcx(link) => link.bring_forward(program).map(Attachment::Tcx),
+            Attachment::Tcx(link) => self.bring_link_forward(spot, link).map(Attachment::Tcx),
             Attachment::Clsact {
                 place: behind,
                 label,
@@ -154,11 +158,40 @@ impl Chains {
                         label,
                     });
                 }
-                self.clsact.add(place, &label, program)?;
+                self.clsact
+                    .add(place, &label, self.programs.on(spot.hook))?;
+                fault::reached("created");
                 self.clsact.remove(behind)?;
                 Ok(Attachment::Clsact { place, label })
             }
         }
+    }
+
+    /// With a spare program there is no gap; if that fails, the link stays where it is.
+    fn bring_link_forward(&self, spot: Spot, link: TcxLink) -> Result<TcxLink, AttachError> {
+        let Some(spare) = &self.spare else {
+            return link.bring_forward(self.programs.on(spot.hook));
+        };
+        let other = match link.runs() {
+            Copy::First => spare,
+            Copy::Spare => &self.programs,
+        };
+        match link.move_forward(other.on(spot.hook)) {
+            Ok(new) => Ok(new),
+            Err(error) if error.is_gone() => Err(error),
+            Err(error) => {
+                warn!("{error}: the program stays behind others");
+                Ok(link)
+            }
+        }
+    }
+
+    /// Detaches links that were to take another's place when their process died; that other is still attached.
+    pub(super) fn remove_left_over(&self) -> Result<(), AttachError> {
+        let links = self.links.as_deref();
+        let left = links.map_or(Ok(Vec::new()), pins::left_over)?;
+        let removed = left.iter().map(|path| tcx::remove_pinned(path).map(drop));
+        removed.collect()
     }
 
     /// Takes our program away; one that has gone with its interface counts as taken away.

@@ -63,9 +63,7 @@ pub fn detach(bpffs: &Path, instance: &Instance) -> Result<Removed, AttachError>
 fn remove_pins(root: &PinRoot, removed: &mut Removed) -> Result<(), AttachError> {
     for version in root.versions()? {
         remove_links(&root.links(version), removed)?;
-        let directory = root.version(version);
-        let held = ["EDGES", "ATTEMPTS"].map(|map| entries(&directory.join(map)));
-        removed.entries += held.iter().flatten().sum::<usize>();
+        removed.entries += entries_of(root, version);
         let maps = root.remove_version(version)?;
         removed
             .maps
@@ -75,8 +73,24 @@ fn remove_pins(root: &PinRoot, removed: &mut Removed) -> Result<(), AttachError>
     Ok(())
 }
 
+/// How many edges and attempts the maps pinned below `root` hold, of every `ABI_VERSION`.
+///
+/// # Errors
+///
+/// [`AttachError::Pin`] if the directory cannot be read.
+pub fn entries(root: &PinRoot) -> Result<usize, AttachError> {
+    let versions = root.versions()?.into_iter();
+    Ok(versions.map(|version| entries_of(root, version)).sum())
+}
+
+fn entries_of(root: &PinRoot, version: u32) -> usize {
+    let directory = root.version(version);
+    let held = ["EDGES", "ATTEMPTS"].map(|map| entries_in(&directory.join(map)));
+    held.iter().flatten().sum()
+}
+
 /// How many entries a pinned map has; `None` if there is none that looks like one of ours.
-fn entries(path: &Path) -> Option<usize> {
+fn entries_in(path: &Path) -> Option<usize> {
     let map = Map::HashMap(MapData::from_pin(path).ok()?);
     let map = HashMap::<_, [u8; EdgeKey::SIZE], [u8; EdgeValue::SIZE]>::try_from(map).ok()?;
     Some(map.keys().map_while(Result::ok).count())

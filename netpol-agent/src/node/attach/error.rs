@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::decide::{MINIMUM_KERNEL, TCX_KERNEL};
 use super::hook::Hook;
+use super::pins::Instance;
 use crate::node::netlink::NetlinkError;
 use crate::node::probe::{Capability, KernelVersion};
 
@@ -67,6 +68,16 @@ pub enum AttachError {
     InvalidInstance {
         /// What was given.
         name: String,
+    },
+    /// Another agent holds the instance.
+    #[error(
+        "another agent uses the instance {instance} in {place}: stop it, or name another one with --instance"
+    )]
+    Claimed {
+        /// The instance.
+        instance: Instance,
+        /// Where.
+        place: String,
     },
     /// The programs are not loaded, or there is no descriptor left.
     #[error("cannot keep the loaded programs open: {0}")]

@@ -7,11 +7,13 @@
 
 mod attacher;
 mod chain;
+mod claim;
 mod clsact;
 mod decide;
 mod detach;
 mod device;
 mod error;
+mod fault;
 mod hook;
 mod label;
 mod pins;
@@ -19,8 +21,10 @@ pub(crate) mod sys;
 mod tcx;
 
 pub use attacher::{Adopted, Attacher, Options, Outcome, State};
+pub use claim::Claim;
 pub use decide::{AttachChoice, MINIMUM_KERNEL, Mechanism, Plan, TCX_KERNEL, decide};
-pub use detach::{Removed, RemovedFilter, detach};
+pub use detach::{Removed, RemovedFilter, detach, entries};
 pub use error::AttachError;
 pub use hook::{Hook, Programs};
 pub use pins::{Instance, PinRoot};
+pub(in crate::node) use pins::{LONGEST, shorten};

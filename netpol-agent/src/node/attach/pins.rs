@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
+use sha2::{Digest as _, Sha256};
 
 use super::error::AttachError;
 use super::hook::Hook;
@@ -37,6 +38,21 @@ impl Instance {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The instance of a node, given the agent's. What is too long for the names that it goes into is cut off, and a
+    /// hash of the whole stands for it.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::InvalidInstance`] if the node's name does not fit a file name.
+    pub fn of_node(&self, node: &str) -> Result<Self, AttachError> {
+        shorten(&format!("{self}.{node}"), LONGEST).parse()
+    }
+
+    /// Its name, in at most `longest` characters, of which there must be 17.
+    pub(super) fn shortened(&self, longest: usize) -> String {
+        shorten(&self.0, longest)
     }
 
     /// Its directory's name: bpffs reserves names with dots, and no instance has an underscore.
@@ -151,8 +167,27 @@ impl fmt::Display for LinkName {
 
 /// The directory of all instances, below the mount point.
 const TOP: &str = "netpol";
+/// What the name of a link ends with until it takes another's place.
+const NEXT: &str = "-next";
 /// The longest name of an instance: with the rest it has to fit the 255 bytes of a filter's name.
-const LONGEST: usize = 180;
+pub(in crate::node) const LONGEST: usize = 180;
+
+/// `text`, or if that is longer than `longest` bytes, its beginning and 16 hexadecimal digits of its SHA-256.
+pub(in crate::node) fn shorten(text: &str, longest: usize) -> String {
+    if text.len() <= longest {
+        return text.to_owned();
+    }
+    let hash: String = Sha256::digest(text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut kept = longest.saturating_sub(hash.len() + 1);
+    while !text.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    format!("{}-{hash}", &text[..kept])
+}
 
 /// The links pinned in `directory`, in order.
 pub(super) fn link_names(directory: &Path) -> Result<Vec<LinkName>, AttachError> {
@@ -168,6 +203,25 @@ pub(super) fn link_names(directory: &Path) -> Result<Vec<LinkName>, AttachError>
 /// Makes `directory` and those above it.
 pub(super) fn make_directory(directory: &Path) -> Result<(), AttachError> {
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))
+}
+
+/// Where a link is pinned until it takes the place of the one pinned at `path`. No link is named like that.
+pub(super) fn next_to(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(NEXT);
+    name.into()
+}
+
+/// The links in `directory` that a process did not come to put in another's place, by path.
+pub(super) fn left_over(directory: &Path) -> Result<Vec<PathBuf>, AttachError> {
+    let names = entries(directory)?.into_iter();
+    let left = names.filter(|name| name.ends_with(NEXT));
+    Ok(left.map(|name| directory.join(name)).collect())
+}
+
+/// Puts what is pinned at `from` in the place of what is pinned at `to`.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), AttachError> {
+    fs::rename(from, to).map_err(failed("rename", from))
 }
 
 /// Removes a file; one that is not there counts as removed.
@@ -252,6 +306,21 @@ mod tests {
         ] {
             assert!(bad.parse::<Instance>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_names_of_nodes_are_told_apart() {
+        let agent: Instance = "default".parse().unwrap();
+        let label = "a".repeat(63);
+        let long = [&*label, &label, &label, &"b".repeat(61)].join(".");
+        assert_eq!(long.len(), 253);
+        let instance = agent.of_node(&long).unwrap();
+        assert_eq!(instance.as_str().len(), LONGEST);
+        let other = long.replace('b', "c");
+        assert_ne!(agent.of_node(&other).unwrap(), instance);
+        assert_eq!(agent.of_node("node-1").unwrap().as_str(), "default.node-1");
+        assert!(agent.of_node("a/b").is_err());
+        assert_eq!(shorten(&"ä".repeat(20), 20), "ä-361499a9c53bd61d");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::error::AttachError;
+use super::fault;
 use super::hook::Hook;
 use super::pins;
 use super::sys;
@@ -18,6 +19,15 @@ pub(super) struct TcxLink {
     ifindex: u32,
     hook: Hook,
     pin: Option<PathBuf>,
+    runs: Copy,
+}
+
+/// Which of two loaded copies of our program a link runs. The kernel takes no program twice on one hook, so that it takes
+/// two for one link to come before the other without a gap.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Copy {
+    First,
+    Spare,
 }
 
 impl TcxLink {
@@ -44,6 +54,7 @@ impl TcxLink {
             ifindex,
             hook,
             pin: pin.map(Path::to_owned),
+            runs: Copy::First,
         })
     }
 
@@ -65,6 +76,7 @@ impl TcxLink {
             ifindex,
             hook,
             pin: Some(path.to_owned()),
+            runs: Copy::First,
         };
         Ok(link.position()?.is_some().then_some(link))
     }
@@ -89,8 +101,34 @@ impl TcxLink {
         self.pin.as_deref().map_or(Ok(()), pins::remove_file)
     }
 
-    /// Detaches and attaches anew in front. What passes in between (microseconds) is not seen: the kernel refuses the
-    /// same program twice on one hook, and moves none.
+    /// Which copy of the program it runs.
+    pub(super) fn runs(&self) -> Copy {
+        self.runs
+    }
+
+    /// Attaches `other`, the copy that it does not run, in front, and then detaches this one. Whenever the process dies,
+    /// one of them is attached and pinned; what passes in between (microseconds) is seen twice rather than never.
+    pub(super) fn move_forward(&self, other: BorrowedFd<'_>) -> Result<Self, AttachError> {
+        let mut new = Self::create(other, self.ifindex, self.hook, None)?;
+        fault::reached("created");
+        if let Some(path) = &self.pin {
+            let next = pins::next_to(path);
+            write_pin(new.descriptor.as_fd(), &next)?;
+            fault::reached("pinned");
+            pins::rename(&next, path)?;
+            fault::reached("renamed");
+        }
+        sys::link_detach(self.descriptor.as_fd()).map_err(self.refused("detach"))?;
+        fault::reached("detached");
+        new.pin.clone_from(&self.pin);
+        new.runs = match self.runs {
+            Copy::First => Copy::Spare,
+            Copy::Spare => Copy::First,
+        };
+        Ok(new)
+    }
+
+    /// Detaches and attaches anew in front. What passes in between (microseconds) is not seen.
     pub(super) fn bring_forward(self, program: BorrowedFd<'_>) -> Result<Self, AttachError> {
         let (ifindex, hook, pin) = (self.ifindex, self.hook, self.pin.clone());
         self.remove()?;

@@ -1,6 +1,7 @@
 //! An agent in a process of its own, which can be killed.
 
 use std::io::{BufRead, BufReader, Lines, Read};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -23,6 +24,12 @@ impl Agent {
     /// Starts an agent that attaches with `mechanism` to the lab's veth, whose handle is `interface`. Returns when it
     /// has.
     pub(crate) fn start(lab: &Lab, mechanism: Mechanism, interface: u32) -> Self {
+        Self::start_with(lab, mechanism, interface, "")
+    }
+
+    /// As [`Self::start`], and to be killed at a point of going before others, if it names one: what it begins once
+    /// [`Self::stop`] is called.
+    pub(crate) fn start_with(lab: &Lab, mechanism: Mechanism, interface: u32, die: &str) -> Self {
         let task = format!(
             "{mechanism} {} {interface} {}",
             lab.ifindex(),
@@ -36,6 +43,7 @@ impl Agent {
                 "--nocapture",
             ])
             .env(TASK, task)
+            .env("NETPOL_TEST_DIE_AT", die)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -54,6 +62,13 @@ impl Agent {
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Lets it go before others, and waits until it is killed at the point that it was started with.
+    pub(crate) fn die(mut self) {
+        drop(self.process.stdin.take());
+        let status = self.process.wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
     }
 
     /// Lets it end by itself: its attacher is closed.
@@ -90,14 +105,21 @@ fn agent() {
         abi_version: 1,
         epoch: EPOCH,
     };
-    let [from_pod, to_pod] =
-        ["in", "out"].map(|side| bpf::load_counter(&bpf::open_pin(&bpffs.join(side)), bpf::NEXT));
-    let mut attacher = Attacher::new(options, Programs { from_pod, to_pod }).unwrap();
+    let programs = || {
+        let load = |side| bpf::load_counter(&bpf::open_pin(&bpffs.join(side)), bpf::NEXT);
+        let [from_pod, to_pod] = ["in", "out"].map(load);
+        Programs { from_pod, to_pod }
+    };
+    let mut attacher = Attacher::new(options, programs()).unwrap();
+    attacher.set_spare(programs());
     attacher.adopt().unwrap();
     attacher
         .attach(ifindex.parse().unwrap(), interface.parse().unwrap())
         .unwrap();
     println!("attached");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    if std::env::var("NETPOL_TEST_DIE_AT").is_ok_and(|point| !point.is_empty()) {
+        attacher.verify();
+    }
     attacher.close().unwrap();
 }

@@ -37,5 +37,7 @@ pub(crate) fn programs(lab: &Lab) -> Programs {
 
 /// An attacher like that of a new process.
 pub(crate) fn attacher(lab: &Lab, mechanism: Mechanism) -> Attacher {
-    Attacher::new(options(lab, mechanism), programs(lab)).unwrap()
+    let mut attacher = Attacher::new(options(lab, mechanism), programs(lab)).unwrap();
+    attacher.set_spare(programs(lab));
+    attacher
 }
