@@ -95,16 +95,39 @@ pub struct ObservedEdge {
 /// What an observer could not see or keep for one pod, cumulative within the epoch.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Losses {
-    /// Edges that found no room in the kernel's map.
+    /// Edges that found no room in the kernel's map, or whose pod was not found in time.
     pub edges_lost: u64,
-    /// Attempts that found no room and were not answered later either.
+    /// Of those, edges that are known all the same: the map of attempts had room to remember that they were answered.
+    #[serde(default)]
+    pub edges_recovered: u64,
+    /// Attempts that found no room, or were too many to be told one by one.
     pub attempts_lost: u64,
+    /// Of those, attempts that became an edge all the same, since they were answered.
+    #[serde(default)]
+    pub attempts_recovered: u64,
     /// Attempts from addresses that are not the pod's: spoofed or routed.
     pub foreign: u64,
     /// Attempts towards addresses that are not the pod's: flooded by a bridge.
     pub not_for_pod: u64,
     /// Whether the pod ran for some time while no observer watched it.
     pub observation_gap: bool,
+}
+
+impl Losses {
+    /// Edges that nobody knows of.
+    ///
+    /// Never too few: an edge that found no room twice counts twice where nothing was left to remember it by, and one
+    /// that got room later stays counted, since the kernel cannot tell that it is the same.
+    #[must_use]
+    pub fn missing_edges(&self) -> u64 {
+        self.edges_lost.saturating_sub(self.edges_recovered)
+    }
+
+    /// Attempts that nobody knows of.
+    #[must_use]
+    pub fn missing_attempts(&self) -> u64 {
+        self.attempts_lost.saturating_sub(self.attempts_recovered)
+    }
 }
 
 /// Losses of one pod on one interface.

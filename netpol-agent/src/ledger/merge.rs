@@ -66,7 +66,9 @@ impl Losses {
     /// The greater of each count.
     pub fn merge(&mut self, other: &Self) {
         self.edges_lost = self.edges_lost.max(other.edges_lost);
+        self.edges_recovered = self.edges_recovered.max(other.edges_recovered);
         self.attempts_lost = self.attempts_lost.max(other.attempts_lost);
+        self.attempts_recovered = self.attempts_recovered.max(other.attempts_recovered);
         self.foreign = self.foreign.max(other.foreign);
         self.not_for_pod = self.not_for_pod.max(other.not_for_pod);
         self.observation_gap |= other.observation_gap;

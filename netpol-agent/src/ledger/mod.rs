@@ -6,6 +6,7 @@
 //! other end's address changed hands, since an edge is resolved at the time it was seen.
 
 mod compact;
+mod forget;
 mod merge;
 mod outcome;
 mod records;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use crate::observe::{Epoch, Losses, ObservedKey, PodIdentity};
 
 pub use compact::Thinned;
+pub use forget::Forgotten;
 pub use records::records;
 
 /// Everything that observers told.

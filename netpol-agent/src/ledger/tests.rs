@@ -304,3 +304,54 @@ fn established(ledger: &Ledger) -> u64 {
         .filter(|record| record.outcome == Outcome::Established);
     established.map(|record| record.count).sum()
 }
+
+#[test]
+fn a_loss_that_was_recovered_is_none_whichever_batch_comes_last() {
+    let told = |sequence, attempts_recovered| {
+        let mut batch = batch(sequence, "10:00:00", Vec::new());
+        batch.losses = vec![ObservedLosses {
+            interface: 7,
+            pod: pod("web-0"),
+            losses: Losses {
+                attempts_lost: 5,
+                attempts_recovered,
+                ..Losses::default()
+            },
+        }];
+        batch
+    };
+    let (lost, found) = (told(1, 0), told(2, 5));
+    for order in [[&lost, &found], [&found, &lost]] {
+        let mut ledger = Ledger::default();
+        order.into_iter().for_each(|batch| ledger.merge(batch));
+        let epochs = ledger
+            .observers
+            .values()
+            .flat_map(|told| told.epochs.values());
+        let missing: u64 = epochs
+            .flat_map(|epoch| epoch.losses.values())
+            .map(Losses::missing_attempts)
+            .sum();
+        assert_eq!(missing, 0);
+    }
+}
+
+#[test]
+fn counts_after_what_was_forgotten_are_told_as_before() {
+    let batches: Vec<Batch> = ["10:10:00", "11:10:00", "12:10:00"]
+        .into_iter()
+        .zip(1_u64..)
+        .map(|(time, number)| batch(number, time, vec![edge(time, [number * 3, number * 3, 0])]))
+        .collect();
+    let mut ledger = merged(&batches);
+    let before = told(&ledger, None);
+    ledger.forget(at("12:00:00"));
+    let after = told(&ledger, None);
+    assert_eq!(before.last(), after.last());
+    assert_eq!(after.last().map(|record| record.count), Some(3));
+    ledger.forget(at("12:00:00"));
+    ledger.merge(&batches[2]);
+    assert_eq!(told(&ledger, None), after);
+    ledger.forget(at("13:00:00"));
+    assert!(ledger.observers.values().all(|told| told.epochs.is_empty()));
+}

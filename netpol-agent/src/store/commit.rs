@@ -35,12 +35,14 @@ const POINT: &str = "
 
 const LOSSES: &str = "
     INSERT INTO losses (epoch, interface, namespace, name, uid,
-        edges_lost, attempts_lost, \"foreign\", not_for_pod, observation_gap)
+        edges_lost, edges_recovered, attempts_lost, attempts_recovered, \"foreign\", not_for_pod, observation_gap)
     VALUES (:epoch, :interface, :namespace, :name, :uid,
-        :edges_lost, :attempts_lost, :foreign, :not_for_pod, :observation_gap)
+        :edges_lost, :edges_recovered, :attempts_lost, :attempts_recovered, :foreign, :not_for_pod, :observation_gap)
     ON CONFLICT DO UPDATE SET
         edges_lost = max(edges_lost, excluded.edges_lost),
+        edges_recovered = max(edges_recovered, excluded.edges_recovered),
         attempts_lost = max(attempts_lost, excluded.attempts_lost),
+        attempts_recovered = max(attempts_recovered, excluded.attempts_recovered),
         \"foreign\" = max(\"foreign\", excluded.\"foreign\"),
         not_for_pod = max(not_for_pod, excluded.not_for_pod),
         observation_gap = max(observation_gap, excluded.observation_gap)";
@@ -169,7 +171,9 @@ fn write_losses(
         ":name": told.pod.name.name,
         ":uid": told.pod.uid,
         ":edges_lost": signed(losses.edges_lost),
+        ":edges_recovered": signed(losses.edges_recovered),
         ":attempts_lost": signed(losses.attempts_lost),
+        ":attempts_recovered": signed(losses.attempts_recovered),
         ":foreign": signed(losses.foreign),
         ":not_for_pod": signed(losses.not_for_pod),
         ":observation_gap": losses.observation_gap,

@@ -113,15 +113,18 @@ impl Store {
     fn load_losses(&self, epochs: &mut BTreeMap<i64, EpochLedger>) -> Result<(), StoreError> {
         self.each(
             "SELECT epoch, interface, namespace, name, uid,
-                edges_lost, attempts_lost, \"foreign\", not_for_pod, observation_gap FROM losses",
+                edges_lost, edges_recovered, attempts_lost, attempts_recovered,
+                \"foreign\", not_for_pod, observation_gap FROM losses",
             "a loss",
             |row| {
                 let losses = Losses {
                     edges_lost: count(row, 5)?,
-                    attempts_lost: count(row, 6)?,
-                    foreign: count(row, 7)?,
-                    not_for_pod: count(row, 8)?,
-                    observation_gap: row.get(9)?,
+                    edges_recovered: count(row, 6)?,
+                    attempts_lost: count(row, 7)?,
+                    attempts_recovered: count(row, 8)?,
+                    foreign: count(row, 9)?,
+                    not_for_pod: count(row, 10)?,
+                    observation_gap: row.get(11)?,
                 };
                 of_epoch(epochs, row)?.merge_losses(&ObservedLosses {
                     interface: row.get(1)?,

@@ -4,6 +4,7 @@
 //! (`synchronous = FULL`): it outlives the process and the power supply.
 
 mod commit;
+mod forget;
 mod key;
 mod load;
 mod schema;

@@ -7,8 +7,9 @@ pub(super) const APPLICATION_ID: i32 = 0x6e70_6c67;
 
 /// The steps to the present schema. Times are microseconds of Unix time; a `key` is that of `super::key`. Points lie in
 /// the order of time, so that a batch is added at the end of the table.
-const STEPS: &[M<'static>] = &[M::up(
-    "
+const STEPS: &[M<'static>] = &[
+    M::up(
+        "
     CREATE TABLE epochs (
         id INTEGER PRIMARY KEY,
         observer TEXT NOT NULL,
@@ -66,7 +67,14 @@ const STEPS: &[M<'static>] = &[M::up(
         PRIMARY KEY (area, key)
     ) STRICT, WITHOUT ROWID;
     ",
-)];
+    ),
+    M::up(
+        "
+    ALTER TABLE losses ADD COLUMN edges_recovered INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE losses ADD COLUMN attempts_recovered INTEGER NOT NULL DEFAULT 0;
+    ",
+    ),
+];
 
 /// Every step in order.
 pub(super) fn migrations() -> Migrations<'static> {

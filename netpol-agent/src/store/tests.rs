@@ -103,6 +103,32 @@ fn pod() -> PodIdentity {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_database_forgets_as_the_ledger_does(
+        batches in prop::collection::vec(batches(), 1..6),
+        before in 0..10_000_000_000_i64,
+    ) {
+        let (_directory, path) = place();
+        let mut store = Store::open(&path).unwrap();
+        let mut ledger = Ledger::default();
+        for batch in &batches {
+            store.commit(batch).unwrap();
+            ledger.merge(batch);
+        }
+        let before = jiff::Timestamp::from_microsecond(before).unwrap();
+        store.forget(&ledger.forget(before)).unwrap();
+        prop_assert_eq!(store.load().unwrap(), ledger.clone());
+        prop_assert!(ledger.forget(before).is_empty());
+        let old = |curve: &crate::ledger::Curve| {
+            curve.points.iter().filter(|point| point.last < before.as_microsecond()).count()
+        };
+        let epochs = ledger.observers.values().flat_map(|observer| observer.epochs.values());
+        for curve in epochs.flat_map(|epoch| epoch.edges.values()) {
+            prop_assert!(old(curve) <= 1 && old(curve) < curve.points.len());
+        }
+    }
+
     #[test]
     fn the_database_merges_as_the_ledger_does(
         batches in prop::collection::vec(batches(), 0..6),
