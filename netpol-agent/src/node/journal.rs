@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use netpol_common::abi::EdgeKey;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::account::{Carries, Cell, Counts};
+use super::account::Cell;
 use super::clock::Clock;
 use super::interfaces::Interface;
 use super::seeds::Seed;
 use crate::kernel::MapKind;
 use crate::observe::{Epoch, ObservedKey};
 
+mod cells;
+mod kept;
 #[cfg(test)]
 mod tests;
 
@@ -69,14 +70,16 @@ pub enum JournalError {
         error: rusqlite::Error,
     },
     /// Its layout is that of another version.
-    #[error("the observer's journal {path} is of another version of netpol: {error}")]
+    #[error(
+        "the observer's journal {path} is of another version of netpol: use that version, or move the file away: {error}"
+    )]
     Version {
         /// Where it is.
         path: PathBuf,
         /// What is wrong.
         error: rusqlite_migration::Error,
     },
-    /// A record is not what this version writes.
+    /// The record of its epoch is not what this version writes.
     #[error("the observer's journal {path} holds a record that cannot be read: {error}")]
     Record {
         /// Where it is.
@@ -95,9 +98,10 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Whether the file is no sound database, so that it will never be one.
+    /// Whether the file is no sound database, or does not tell its epoch, so that it never will.
     fn is_damage(&self) -> bool {
         let error = match self {
+            Self::Record { .. } => return true,
             Self::Sqlite { error, .. } => error,
             Self::Version {
                 error: rusqlite_migration::Error::RusqliteError { err, .. },
@@ -115,7 +119,8 @@ impl JournalError {
 impl Journal {
     /// Opens or makes the journal at `path`, and reads what is kept of `epoch`. All else is of the past and deleted.
     ///
-    /// A file that is damaged, as a power cut may leave it, is put aside as `<path>.damaged`, and a new one begun.
+    /// A file that is damaged, as a power cut may leave it, is put aside as `<path>.damaged`, and a new one begun. A
+    /// single record that cannot be read is logged and let go of; the interface that it was about has a gap from then on.
     ///
     /// # Errors
     ///
@@ -185,7 +190,7 @@ impl Journal {
             let sql = "INSERT OR REPLACE INTO cells VALUES (?1, ?2, ?3, ?4)";
             let mut insert = transaction.prepare_cached(sql)?;
             for (map, key, cell) in cells {
-                let (bytes, cell) = (key.to_bytes(), to_bytes(cell));
+                let (bytes, cell) = (key.to_bytes(), cells::to_bytes(cell));
                 insert.execute(params![key.interface, number(*map), bytes, cell])?;
             }
             Ok(())
@@ -247,39 +252,6 @@ impl Journal {
         any.map_err(|error| self.sqlite(error))
     }
 
-    fn last(&self) -> Result<Option<(Epoch, u64, Clock)>, JournalError> {
-        let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let sql = "SELECT epoch, sequence, clock FROM epoch";
-        let row = self.connection.query_row(sql, [], columns).optional();
-        let row: Option<(String, i64, String)> = row.map_err(|error| self.sqlite(error))?;
-        let Some((epoch, sequence, clock)) = row else {
-            return Ok(None);
-        };
-        Ok(Some((
-            self.parse(&epoch)?,
-            sequence.unsigned_abs(),
-            self.parse(&clock)?,
-        )))
-    }
-
-    fn kept(&self, sequence: u64, clock: Clock) -> Result<Kept, JournalError> {
-        let interfaces = self.texts("SELECT record, '' FROM interfaces ORDER BY handle")?;
-        let seeds = self.texts("SELECT key, record FROM seeds ORDER BY interface, key")?;
-        let seed = |(key, seed): &(String, String)| Ok((self.parse(key)?, self.parse(seed)?));
-        Ok(Kept {
-            sequence,
-            clock,
-            interfaces: interfaces
-                .iter()
-                .map(|(text, _)| self.parse(text))
-                .collect::<Result<_, _>>()?,
-            seeds: seeds
-                .iter()
-                .map(seed)
-                .collect::<Result<_, JournalError>>()?,
-        })
-    }
-
     fn begin(&mut self, epoch: &Epoch) -> Result<Kept, JournalError> {
         let (epoch, clock) = (self.json(epoch)?, self.json(&Clock::default())?);
         self.write(|transaction| {
@@ -307,21 +279,8 @@ impl Journal {
         run(&mut self.connection).map_err(|error| self.sqlite(error))
     }
 
-    fn texts(&self, sql: &str) -> Result<Vec<(String, String)>, JournalError> {
-        let read = || {
-            let mut statement = self.connection.prepare(sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<_>>()
-        };
-        read().map_err(|error| self.sqlite(error))
-    }
-
     fn json<T: Serialize>(&self, value: &T) -> Result<String, JournalError> {
         serde_json::to_string(value).map_err(|error| self.record(error))
-    }
-
-    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, JournalError> {
-        serde_json::from_str(text).map_err(|error| self.record(error))
     }
 
     fn sqlite(&self, error: rusqlite::Error) -> JournalError {
@@ -332,26 +291,6 @@ impl Journal {
     fn record(&self, error: serde_json::Error) -> JournalError {
         let path = self.path.clone();
         JournalError::Record { path, error }
-    }
-}
-
-impl Carries for Journal {
-    type Error = JournalError;
-
-    fn carried(&self, map: MapKind, key: &EdgeKey) -> Result<Option<Cell>, JournalError> {
-        if !self.has_cells {
-            return Ok(None);
-        }
-        let read = || {
-            let sql = "SELECT cell FROM cells WHERE interface = ?1 AND map = ?2 AND key = ?3";
-            let mut select = self.connection.prepare_cached(sql)?;
-            let bytes = key.to_bytes();
-            select
-                .query_row(params![key.interface, number(map), bytes], |row| row.get(0))
-                .optional()
-        };
-        let cell: Option<[u8; CELL]> = read().map_err(|error| self.sqlite(error))?;
-        Ok(cell.map(|bytes| from_bytes(&bytes)))
     }
 }
 
@@ -394,53 +333,4 @@ fn number(map: MapKind) -> u8 {
 /// SQLite has signed integers only; a sequence number never gets past them.
 fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
-}
-
-/// The size of a cell in bytes: nine numbers.
-const CELL: usize = 9 * 8;
-
-fn to_bytes(cell: &Cell) -> [u8; CELL] {
-    let Cell {
-        before,
-        value,
-        entry,
-        first_seen,
-        last_seen,
-    } = *cell;
-    let numbers = [
-        before.attempts,
-        before.answered,
-        before.refused,
-        value.attempts,
-        value.answered,
-        value.refused,
-        entry,
-        first_seen,
-        last_seen,
-    ];
-    let mut bytes = [0; CELL];
-    for (to, number) in bytes.chunks_exact_mut(8).zip(numbers) {
-        to.copy_from_slice(&number.to_le_bytes());
-    }
-    bytes
-}
-
-fn from_bytes(bytes: &[u8; CELL]) -> Cell {
-    let number = |index: usize| {
-        let mut number = [0; 8];
-        number.copy_from_slice(&bytes[index * 8..][..8]);
-        u64::from_le_bytes(number)
-    };
-    let counts = |index: usize| Counts {
-        attempts: number(index),
-        answered: number(index + 1),
-        refused: number(index + 2),
-    };
-    Cell {
-        before: counts(0),
-        value: counts(3),
-        entry: number(6),
-        first_seen: number(7),
-        last_seen: number(8),
-    }
 }

@@ -4,6 +4,7 @@ use super::*;
 use netpol_common::abi::Direction;
 use netpol_common::words::Protocol;
 
+use crate::node::account::{Carries as _, Counts};
 use crate::node::clock::Sample;
 use crate::node::interfaces::kernel_key;
 use crate::observe::Source;
@@ -135,4 +136,85 @@ fn a_journal_that_cannot_be_opened_is_an_error_that_names_it() {
     let error = Journal::open(directory.path(), &epoch(1)).unwrap_err();
     let name = directory.path().display().to_string();
     assert!(error.to_string().contains(&name), "{error}");
+}
+
+/// Makes a journal with one of everything, and changes it by `sql`.
+fn spoilt(path: &Path, sql: &str) {
+    let (mut journal, _) = Journal::open(path, &epoch(1)).unwrap();
+    journal.begin_batch(17, &Clock::default()).unwrap();
+    for handle in [3, 4] {
+        let interface = Interface {
+            seeded: true,
+            ..Interface::new(handle, 9, "veth9")
+        };
+        let (key, seed) = (key(handle), seed(4));
+        journal.put_seeds(&interface, [(&key, &seed)]).unwrap();
+        let carried = (MapKind::Edges, kernel_key(&key), cell(1));
+        journal.carry(&[carried]).unwrap();
+    }
+    assert!(journal.connection.execute(sql, []).unwrap() > 0);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_leaves_a_gap_and_blocks_nothing() {
+    for (sql, seeds, known) in [
+        (
+            "UPDATE interfaces SET record = '{' WHERE handle = 3",
+            2,
+            false,
+        ),
+        (
+            "UPDATE interfaces SET record = x'ff' WHERE handle = 3",
+            2,
+            false,
+        ),
+        (
+            "UPDATE seeds SET record = '[]' WHERE interface = 3",
+            1,
+            true,
+        ),
+        ("UPDATE seeds SET key = '' WHERE interface = 3", 1, true),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.db");
+        spoilt(&path, sql);
+        for _ in 0..2 {
+            let (_, kept) = Journal::open(&path, &epoch(1)).unwrap();
+            assert_eq!(kept.sequence, 17, "{sql}");
+            assert_eq!(kept.seeds.len(), seeds, "{sql}");
+            let [bad, good] = &kept.interfaces[..] else {
+                panic!("{sql}: {kept:?}")
+            };
+            assert_eq!((bad.handle, bad.ifindex == 9), (3, known), "{sql}");
+            assert!(bad.gap, "{sql}");
+            assert!(good.seeded && !good.gap && good.ifindex == 9, "{sql}");
+        }
+    }
+}
+
+#[test]
+fn counts_that_cannot_be_read_begin_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    spoilt(&path, "UPDATE cells SET cell = x'00' WHERE interface = 3");
+    let (journal, _) = Journal::open(&path, &epoch(1)).unwrap();
+    for (handle, expected) in [(3, None), (4, Some(cell(1)))] {
+        let carried = journal.carried(MapKind::Edges, &kernel_key(&key(handle)));
+        assert_eq!(carried.unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_journal_that_does_not_tell_its_epoch_is_put_aside() {
+    for sql in [
+        "UPDATE epoch SET epoch = ''",
+        "UPDATE epoch SET clock = '7'",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.db");
+        spoilt(&path, sql);
+        let (_, kept) = Journal::open(&path, &epoch(1)).unwrap();
+        assert_eq!(kept, Kept::default());
+        assert!(directory.path().join("journal.db.damaged").exists());
+    }
 }

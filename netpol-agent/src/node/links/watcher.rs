@@ -88,13 +88,19 @@ impl LinkWatcher {
             }
             match self.socket.recv_from_full().await {
                 Ok((bytes, _)) => self.take(&bytes),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    warn!("interface events were lost; scanning all interfaces");
-                    self.started = false;
-                }
-                Err(error) => return Err(LinkError::Receive(error)),
+                Err(error) => self.missed(error)?,
             }
         }
+    }
+
+    /// Takes note that events could not be read: whatever the reason, some may be missing, and only a scan tells.
+    fn missed(&mut self, error: io::Error) -> Result<(), LinkError> {
+        self.started = false;
+        if error.raw_os_error() == Some(libc::ENOBUFS) {
+            warn!("interface events were lost; scanning all interfaces");
+            return Ok(());
+        }
+        Err(LinkError::Receive(error))
     }
 
     /// Scans, after throwing away what is queued: behind a gap, an event may be of an interface whose removal was
@@ -199,6 +205,19 @@ fn is_plain(message: &LinkMessage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn events_that_could_not_be_read_make_it_scan_again() {
+        let mut watcher = LinkWatcher::new(WatchOptions::default()).unwrap();
+        for number in [libc::EIO, libc::ENOBUFS] {
+            let event = watcher.next().await.unwrap();
+            assert!(matches!(event, LinkEvent::Resync(_)), "{event:?}");
+            let missed = watcher.missed(io::Error::from_raw_os_error(number));
+            assert_eq!(missed.is_err(), number == libc::EIO);
+        }
+        let event = watcher.next().await.unwrap();
+        assert!(matches!(event, LinkEvent::Resync(_)), "{event:?}");
+    }
 
     fn veth(ifindex: u32, mac: u8, netnsid: Option<i32>) -> Link {
         Link {
