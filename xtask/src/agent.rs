@@ -149,41 +149,42 @@ fn new_log(state: &Path) -> PathBuf {
 impl Settings {
     fn command(&self, lab: &Lab) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(["node", "--standalone", "--inventory"])
-            .arg(lab.inventory())
-            .arg("--state-dir")
-            .arg(&self.state)
-            .arg("--cni-cache")
-            .arg(lab.cni_cache().join("results"));
-        place(&mut command, lab);
-        command.args(&self.arguments);
+        command.args(["node", "--standalone"]);
+        self.place(&mut command, lab);
         command
     }
 
-    /// Removes what an agent of this lab has attached and pinned.
+    /// Removes what an agent of this lab has attached and pinned. An agent that was stopped in order has kept what it
+    /// counted.
     ///
     /// # Errors
     ///
     /// If the agent's own command for that fails.
     pub fn detach(&self, lab: &Lab) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.arg("detach");
-        place(&mut command, lab);
+        command.args(["detach", "--discard"]);
+        self.place(&mut command, lab);
         command::run(&mut command)
     }
-}
 
-/// Adds the arguments that say where the agent works: its instance, its BPF file system, its nodes.
-fn place(command: &mut Command, lab: &Lab) {
-    command
-        .args(["--instance", lab.tag(), "--bpffs"])
-        .arg(lab.bpffs());
-    for node in Node::ALL {
-        let namespace = lab.node_namespace(node);
+    /// Adds the arguments that say where the agent works: its sources, its instance, its BPF file system, its nodes.
+    fn place(&self, command: &mut Command, lab: &Lab) {
         command
-            .arg("--node")
-            .arg(format!("{}={}", node.name(), namespace.display()));
+            .arg("--inventory")
+            .arg(lab.inventory())
+            .arg("--state-dir")
+            .arg(&self.state)
+            .arg("--cni-cache")
+            .arg(lab.cni_cache().join("results"))
+            .args(["--instance", lab.tag(), "--bpffs"])
+            .arg(lab.bpffs());
+        for node in Node::ALL {
+            let namespace = lab.node_namespace(node);
+            command
+                .arg("--node")
+                .arg(format!("{}={}", node.name(), namespace.display()));
+        }
+        command.args(&self.arguments);
     }
 }
 

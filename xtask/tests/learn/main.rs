@@ -52,13 +52,18 @@ fn the_truth_is_learned_over_bridge_by_clsact() {
 
 #[test]
 fn the_truth_is_learned_though_the_agent_is_killed_twice() {
-    crash().unwrap();
+    crash("crash", Plugin::Ptp, &[]).unwrap();
+}
+
+#[test]
+fn the_truth_is_learned_by_clsact_over_bridge_though_the_agent_is_killed_twice() {
+    crash("crash-bridge", Plugin::Bridge, &["--attach", "clsact"]).unwrap();
 }
 
 /// Kills the agent under traffic, again as soon as the next one is ready, and judges what the third one has.
-fn crash() -> Result<()> {
-    let (options, programs, directory) = set_up("crash", Plugin::Ptp)?;
-    let mut run = Run::begin(options, &programs, &directory, &[], |_| ())?;
+fn crash(name: &str, plugin: Plugin, arguments: &[&str]) -> Result<()> {
+    let (options, programs, directory) = set_up(name, plugin)?;
+    let mut run = Run::begin(options, &programs, &directory, arguments, |_| ())?;
     for step in scenario::steps().filter(|step| step.phase == Phase::During) {
         if step.name == RETURN {
             run.start()?;

@@ -310,7 +310,7 @@ fn pod(workload: &Workload) -> Pod {
         name: ObjectName::new(workload.namespace, workload.name),
         labels: workload.labels.iter().map(owned).collect(),
         // Another node than those of the lab: nothing is allowed for being near.
-        node: "n3".to_owned(),
+        node: Some("n3".to_owned()),
         host_network: workload.host_network,
         named_ports: workload.ports.iter().map(port).collect(),
     }

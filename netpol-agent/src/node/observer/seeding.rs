@@ -42,6 +42,7 @@ impl Observer {
                 .filter(|(key, _)| handles.contains(&key.interface))
                 .cloned(),
         );
+        seeds.retain(|_, connections| *connections > 0);
         let now = kernel_now();
         debug!(node = self.name(), edges = seeds.len(), "older connections");
         for (key, connections) in seeds {
@@ -78,7 +79,8 @@ impl Observer {
             .filter(|interface| !interface.is_dead());
         let handles: Vec<u32> = living.map(|interface| interface.handle).collect();
         let now = kernel_now();
-        for (key, _) in self.open_connections(&handles) {
+        let open = self.open_connections(&handles).into_iter();
+        for (key, _) in open.filter(|(_, connections)| *connections > 0) {
             if let Err(error) = self.books.open(&key, now, &self.journal) {
                 return warn!(node = self.name(), "{error}");
             }

@@ -64,6 +64,70 @@ pub fn connections(
     counted.collect()
 }
 
+/// Who is the client of UDP conversations that may be under way, as connected sockets tell: of no connections, since nobody
+/// knows whether anything was sent.
+///
+/// A server takes datagrams from anybody on its port; a socket that is connected and has none such beside it on the same
+/// port is a client's, unless the other end is a pod whose table says that nobody awaits anything there. Both ends are told
+/// if both are watched. Where both await, or neither, nothing is told: the first to be seen will be taken for the client,
+/// as where the client's socket is not connected.
+#[must_use]
+pub fn conversations(
+    watched: &[Watched],
+    sockets: &BTreeMap<u32, Sockets>,
+) -> BTreeSet<OpenConnection> {
+    let mut told = BTreeSet::new();
+    for pod in watched {
+        let Some(table) = sockets.get(&pod.ifindex) else {
+            continue;
+        };
+        for &(local, remote) in &table.conversing {
+            let other = watched
+                .iter()
+                .find(|other| other.addresses.contains(&remote.ip()));
+            let theirs = other.and_then(|other| sockets.get(&other.ifindex));
+            let theirs = theirs.map(|theirs| theirs.awaits_at(remote));
+            let Some(direction) = direction(table.awaits_at(local), theirs) else {
+                continue;
+            };
+            let ends = [
+                (Some(pod), direction, local, remote),
+                (other, opposite(direction), remote, local),
+            ];
+            let seen = ends
+                .into_iter()
+                .filter_map(|(pod, direction, local, remote)| {
+                    let seen = Seen {
+                        protocol: Protocol::Udp,
+                        direction,
+                        local,
+                        remote,
+                    };
+                    pod.filter(|pod| passes(pod, local.ip(), remote.ip()))
+                        .map(|pod| key(pod, Source::Sockets, &seen))
+                });
+            told.extend(seen);
+        }
+    }
+    told
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Egress => Direction::Ingress,
+        Direction::Ingress => Direction::Egress,
+    }
+}
+
+/// Who is the client, given whether our end awaits anybody, and whether the other end does, if that is known.
+fn direction(ours: bool, theirs: Option<bool>) -> Option<Direction> {
+    match (ours, theirs) {
+        (true, None | Some(false)) => Some(Direction::Ingress),
+        (false, None | Some(true)) => Some(Direction::Egress),
+        (true, Some(true)) | (false, Some(false)) => None,
+    }
+}
+
 fn key(pod: &Watched, source: Source, seen: &Seen) -> OpenConnection {
     let server = match seen.direction {
         Direction::Egress => seen.remote,
@@ -127,14 +191,9 @@ fn untracked(
         .filter(|(local, remote)| passes(pod, local.ip(), remote.ip()));
     let seen = leaving.filter_map(|&(local, remote)| {
         let theirs = listens(remote, watched, sockets);
-        let direction = match (table.listens_on(local), theirs) {
-            (true, None | Some(false)) => Direction::Ingress,
-            (false, None | Some(true)) => Direction::Egress,
-            (true, Some(true)) | (false, Some(false)) => return None,
-        };
         Some(Seen {
             protocol: Protocol::Tcp,
-            direction,
+            direction: direction(table.listens_on(local), theirs)?,
             local,
             remote,
         })

@@ -17,7 +17,7 @@ use netpol_common::abi::Direction;
 use netpol_common::words::Protocol;
 use tracing::{debug, warn};
 
-pub use edges::connections;
+pub use edges::{connections, conversations};
 
 use self::conntrack::Flow;
 use self::tables::Sockets;
@@ -53,7 +53,7 @@ pub struct OpenConnection {
     pub remote: IpAddr,
     /// The server's port, as seen on the pod's interface.
     pub port: u16,
-    /// How many connections are open.
+    /// How many connections are open; none of a conversation that may be over.
     pub connections: u64,
 }
 
@@ -61,10 +61,34 @@ pub struct OpenConnection {
 /// and, asked again every minute, to tell which edges are still in use. Must run in the network namespace of the
 /// interfaces. `proc` is the process file system.
 ///
+/// Besides, of no connections, UDP conversations of which only the client is known; see [`conversations`].
+///
 /// What cannot be read counts as empty and is logged.
 #[must_use]
 pub fn still_open(proc: &Path, watched: &[Watched]) -> Vec<OpenConnection> {
-    connections(watched, &flows(watched), &sockets(proc, watched))
+    let sockets = sockets(proc, watched);
+    let mut open = connections(watched, &flows(watched), &sockets);
+    let tracked: BTreeSet<_> = open.iter().map(OpenConnection::edge).collect();
+    let told = conversations(watched, &sockets).into_iter();
+    let told: Vec<_> = told
+        .filter(|told| !tracked.contains(&told.edge()))
+        .collect();
+    open.extend(told);
+    open
+}
+
+impl OpenConnection {
+    /// What it is of, however that is known.
+    fn edge(&self) -> (u32, Protocol, Direction, IpAddr, IpAddr, u16) {
+        (
+            self.ifindex,
+            self.protocol,
+            self.direction,
+            self.local,
+            self.remote,
+            self.port,
+        )
+    }
 }
 
 /// What conntrack holds of the watched pods.

@@ -9,7 +9,7 @@ use procfs::process::Process;
 
 /// The most bytes that are read of one table: over 100,000 sockets.
 const LARGEST: u64 = 16 << 20;
-/// `TCP_ESTABLISHED` and `TCP_LISTEN` (`net/tcp_states.h`).
+/// `TCP_ESTABLISHED`, which connected UDP sockets are in too, and `TCP_LISTEN` (`net/tcp_states.h`).
 const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
 
@@ -22,6 +22,10 @@ pub struct Sockets {
     pub listening: BTreeSet<SocketAddr>,
     /// Where UDP sockets are bound, connected or not.
     pub datagram: BTreeSet<SocketAddr>,
+    /// Those of them that are not connected: they take datagrams from anybody, as servers do.
+    pub awaiting: BTreeSet<SocketAddr>,
+    /// UDP sockets that are connected, as (local, remote).
+    pub conversing: BTreeSet<(SocketAddr, SocketAddr)>,
 }
 
 /// One line of a table.
@@ -64,6 +68,12 @@ impl Sockets {
         covers(&self.datagram, address)
     }
 
+    /// Whether a UDP socket takes datagrams from anybody where `address` is.
+    #[must_use]
+    pub fn awaits_at(&self, address: SocketAddr) -> bool {
+        covers(&self.awaiting, address)
+    }
+
     fn read_tcp(&mut self, table: impl Read) -> io::Result<()> {
         each_line(table, |line| match line.state {
             ESTABLISHED => {
@@ -79,6 +89,11 @@ impl Sockets {
     fn read_udp(&mut self, table: impl Read) -> io::Result<()> {
         each_line(table, |line| {
             self.datagram.insert(line.local);
+            if line.state == ESTABLISHED {
+                self.conversing.insert((line.local, line.remote));
+            } else {
+                self.awaiting.insert(line.local);
+            }
         })
     }
 }
@@ -184,6 +199,12 @@ mod tests {
         let listening = ["0.0.0.0:8080", "[::]:22"].map(address);
         assert_eq!(read.listening, BTreeSet::from(listening));
         assert_eq!(read.datagram.len(), 4);
+        assert_eq!(read.awaiting.len(), 3);
+        let [(local, remote)] = [("10.1.0.5:40000", "10.96.0.9:80")];
+        let conversing = BTreeSet::from([(address(local), address(remote))]);
+        assert_eq!(read.conversing, conversing);
+        assert!(read.awaits_at(address("10.1.0.9:8080")));
+        assert!(!read.awaits_at(address("10.1.0.5:40000")));
     }
 
     #[test]

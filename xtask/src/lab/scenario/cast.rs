@@ -327,7 +327,7 @@ pub(super) const PODS: &[(&str, PodPlan)] = &[
             VOICE,
             Node::Two,
             22,
-            &[Server::Own(&["--udp", "40000,40001"])],
+            &[Server::Own(&["--udp", "40000", "--udp-push", "40001"])],
         ),
     ),
     (

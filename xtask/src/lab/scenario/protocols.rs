@@ -47,7 +47,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         phase: Phase::Before,
         ..step(
-            "a UDP conversation older than the agent",
+            "a UDP conversation older than the agent, whose server goes on by itself",
             conversation,
             &[Expected {
                 client_view: Seen::Some,

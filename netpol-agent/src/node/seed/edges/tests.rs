@@ -47,7 +47,7 @@ fn table(established: &[(&str, &str)], listening: &[&str]) -> Sockets {
             .map(|(local, remote)| (address(local), address(remote)))
             .collect(),
         listening: listening.iter().map(|text| address(text)).collect(),
-        datagram: BTreeSet::new(),
+        ..Sockets::default()
     }
 }
 
@@ -216,4 +216,61 @@ fn a_tracked_connection_is_not_counted_again_as_a_socket() {
             1 Sockets Ingress TCP 10.1.0.5 10.9.0.1 9090 x1
         "#]],
     );
+}
+
+#[test]
+fn connected_sockets_tell_the_client_of_a_conversation() {
+    let watched = [
+        pod(1, &["10.1.0.5", "fd00::5"]),
+        pod(2, &["10.1.0.6", "fd00::6"]),
+    ];
+    let udp = |conversing: &[(&str, &str)], awaiting: &[&str]| Sockets {
+        conversing: table(conversing, &[]).established,
+        awaiting: table(&[], awaiting).listening,
+        ..Sockets::default()
+    };
+    let here = udp(
+        &[
+            ("10.1.0.5:50000", "10.1.0.6:40001"),
+            ("10.1.0.5:50001", "10.1.0.6:9"),
+            ("10.1.0.5:50002", "192.0.2.1:443"),
+            ("10.1.0.5:50002", "127.0.0.1:53"),
+        ],
+        &[],
+    );
+    let there = udp(
+        &[
+            ("10.1.0.6:500", "192.0.2.1:1500"),
+            ("[fd00::6]:40001", "[fd00::5]:7"),
+        ],
+        &["[::]:40001", "0.0.0.0:500"],
+    );
+    let told = conversations(&watched, &BTreeMap::from([(1, here), (2, there)]));
+    let told: Vec<String> = told
+        .iter()
+        .map(|told| {
+            let OpenConnection {
+                ifindex,
+                direction,
+                local,
+                remote,
+                port,
+                ..
+            } = told;
+            assert_eq!((told.protocol, told.connections), (Protocol::Udp, 0));
+            format!("{ifindex} {direction:?} {local} {remote} {port}")
+        })
+        .collect();
+    let mut expected = [
+        "1 Egress 10.1.0.5 10.1.0.6 40001",
+        "2 Ingress 10.1.0.6 10.1.0.5 40001",
+        "1 Egress 10.1.0.5 192.0.2.1 443",
+        "2 Ingress 10.1.0.6 192.0.2.1 500",
+        "2 Ingress fd00::6 fd00::5 40001",
+        "1 Egress fd00::5 fd00::6 40001",
+    ];
+    expected.sort_unstable();
+    let mut told = told;
+    told.sort_unstable();
+    assert_eq!(told, expected);
 }
