@@ -24,7 +24,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Node(Box<Node>),
-    Detach(Detach),
+    Detach(Box<Detach>),
 }
 
 /// What is logged, and how.

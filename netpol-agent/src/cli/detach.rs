@@ -1,76 +1,104 @@
-//! `netpol-agent detach`: removes what an agent left in the kernel.
+//! `netpol-agent detach`: removes what an agent left in the kernel, once what it counted is kept.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 
-use super::agent::host_name;
-use crate::node::attach::{self, Instance, Removed};
+use super::node::Observing;
+use crate::node::attach::{self, AttachError, Claim, Instance, PinRoot, Removed};
+use crate::node::observer::Ending;
 use crate::node::spec::NodeSpec;
+use crate::node::standalone;
 
 /// Detach from every interface, and remove pinned links and maps.
 ///
-/// Stop the agent first: a running one attaches again. Only what the named instance attached is removed; clsact qdiscs
-/// stay, since others may use them.
+/// Stop the agent first. What was counted since then is read from the maps and kept in the state directory before they
+/// are removed, which takes the flags that the agent was given; or give it up with --discard. Only what the named instance
+/// attached is removed; clsact qdiscs stay, since others may use them.
 #[derive(Args, Debug)]
 pub struct Detach {
-    /// Whose links, filters and maps: the agent's --instance.
-    #[arg(long, env = "NETPOL_INSTANCE", default_value = DEFAULT_INSTANCE, value_name = "NAME")]
-    instance: Instance,
-    /// Where the BPF file system is mounted.
-    #[arg(long, env = "NETPOL_BPFFS", default_value = DEFAULT_BPFFS, value_name = "PATH")]
-    bpffs: PathBuf,
-    /// The nodes that were observed, as the agent was told [default: this machine]
-    #[arg(
-        long,
-        env = "NETPOL_NODE",
-        value_name = "NAME[=NETNS]",
-        value_delimiter = ','
-    )]
-    node: Vec<NodeSpec>,
+    /// Remove the maps without keeping what they hold
+    #[arg(long, env = "NETPOL_DISCARD")]
+    discard: bool,
+    #[command(flatten)]
+    observing: Observing,
 }
 
-/// The instance where none is named.
-pub const DEFAULT_INSTANCE: &str = "default";
-/// Where a BPF file system is usually mounted.
-pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+/// What became of what the maps held.
+#[derive(Clone, Copy, Debug)]
+enum Held<'a> {
+    Kept(&'a Path),
+    Discarded,
+}
 
 impl Detach {
     /// Detaches, and says what was removed.
     ///
     /// # Errors
     ///
-    /// Whatever keeps something from being removed, and what to do about it.
+    /// Whatever keeps something from being kept or removed, and what to do about it.
     pub fn run(self) -> Result<ExitCode, anyhow::Error> {
-        let mut nodes = self.node.clone();
-        if nodes.is_empty() {
-            nodes.push(host_name()?.parse()?);
-        }
-        let removed = nodes.iter().map(|node| self.detach_from(node));
+        let nodes = self.observing.nodes()?;
+        let instance = self.observing.instance.clone();
+        let (bpffs, state) = (
+            self.observing.bpffs.clone(),
+            self.observing.state_dir.clone(),
+        );
+        let held = if self.discard {
+            Held::Discarded
+        } else {
+            self.keep(&nodes)?;
+            Held::Kept(&state)
+        };
+        let removed = nodes.iter().map(|node| remove(node, &instance, &bpffs));
         let removed = removed.collect::<Result<Vec<_>, _>>()?;
         let mut out = io::stdout().lock();
-        for line in report(&self.instance, &removed) {
+        for line in report(&instance, &removed, held) {
             writeln!(out, "{line}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Detaches in the node's network namespace, which a thread enters and takes with it.
-    fn detach_from(&self, node: &NodeSpec) -> Result<Removed, anyhow::Error> {
-        let instance = node.instance(&self.instance)?;
-        let detach = || {
-            node.enter()?;
-            Ok(attach::detach(&self.bpffs, &instance)?)
-        };
-        std::thread::scope(|scope| scope.spawn(detach).join())
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    /// Keeps what the maps hold, if there is anything.
+    fn keep(self, nodes: &[NodeSpec]) -> Result<(), anyhow::Error> {
+        let entries = self.entries(nodes)?;
+        if entries == 0 {
+            return Ok(());
+        }
+        if self.observing.source().is_err() {
+            bail!(
+                "the maps hold {entries} edges and attempts, some of which may not be kept yet: name the Kubernetes \
+                 objects with --inventory, --kubeconfig or --in-cluster, and the agent's --state-dir, so that they \
+                 are; or give them up with --discard"
+            );
+        }
+        Ok(standalone::run(&self.observing.options(Ending::Detach)?)?)
+    }
+
+    /// How many entries the pinned maps hold.
+    fn entries(&self, nodes: &[NodeSpec]) -> Result<usize, AttachError> {
+        let entries = nodes.iter().map(|node| {
+            let instance = node.instance(&self.observing.instance)?;
+            attach::entries(&PinRoot::new(&self.observing.bpffs, &instance))
+        });
+        entries.sum()
     }
 }
 
+/// Detaches in the node's network namespace.
+fn remove(node: &NodeSpec, agent: &Instance, bpffs: &Path) -> Result<Removed, anyhow::Error> {
+    let instance = node.instance(agent)?;
+    node.inside(|| {
+        let _claim = Claim::of_what_is_there(&instance, &PinRoot::new(bpffs, &instance))?;
+        Ok(attach::detach(bpffs, &instance)?)
+    })
+}
+
 /// One line for each kind of thing that was removed.
-fn report(instance: &Instance, removed: &[Removed]) -> Vec<String> {
+fn report(instance: &Instance, removed: &[Removed], held: Held<'_>) -> Vec<String> {
     let links: usize = removed.iter().map(|removed| removed.links).sum();
     let dead: usize = removed.iter().map(|removed| removed.dead_links).sum();
     let filters: usize = removed.iter().map(|removed| removed.filters.len()).sum();
@@ -93,9 +121,15 @@ fn report(instance: &Instance, removed: &[Removed]) -> Vec<String> {
     }
     let entries: usize = removed.iter().map(|removed| removed.entries).sum();
     if entries > 0 {
-        lines.push(format!(
-            "the maps held {entries} edges and attempts: what the agent had not delivered of them is lost"
-        ));
+        lines.push(match held {
+            Held::Kept(state) => format!(
+                "what the maps held is kept in {}: {entries} edges and attempts",
+                state.display()
+            ),
+            Held::Discarded => format!(
+                "the maps held {entries} edges and attempts: what the agent had not delivered of them is lost"
+            ),
+        });
     }
     if lines.is_empty() {
         lines.push(format!(
@@ -125,17 +159,19 @@ mod tests {
             ..Removed::default()
         };
         let instance = "node-1".parse().unwrap();
+        let mut lines = vec![
+            "removed 2 TCX links, and 1 whose interface was gone",
+            "removed 2 filters",
+            "removed 2 maps: v1/EDGES, v1/META",
+            "the maps held 5 edges and attempts: what the agent had not delivered of them is lost",
+        ];
+        let removed = [one, other];
+        assert_eq!(report(&instance, &removed, Held::Discarded), lines);
+        lines[3] = "what the maps held is kept in /state: 5 edges and attempts";
+        let kept = Held::Kept(Path::new("/state"));
+        assert_eq!(report(&instance, &removed, kept), lines);
         assert_eq!(
-            report(&instance, &[one, other]),
-            [
-                "removed 2 TCX links, and 1 whose interface was gone",
-                "removed 2 filters",
-                "removed 2 maps: v1/EDGES, v1/META",
-                "the maps held 5 edges and attempts: what the agent had not delivered of them is lost",
-            ]
-        );
-        assert_eq!(
-            report(&instance, &[Removed::default()]),
+            report(&instance, &[Removed::default()], kept),
             ["nothing is attached or pinned by the instance node-1"]
         );
     }

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_FLOWS_OUTPUT",
         value_enum,
         default_value = "table",
         value_name = "FORMAT"

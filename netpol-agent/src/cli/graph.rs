@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_GRAPH_OUTPUT",
         value_enum,
         default_value = "text",
         value_name = "FORMAT"

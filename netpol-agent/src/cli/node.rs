@@ -9,13 +9,18 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::agent::host_name;
-use super::detach::{DEFAULT_BPFFS, DEFAULT_INSTANCE};
 use crate::kernel::KernelOptions;
 use crate::node::attach::{AttachChoice, Instance};
 use crate::node::bind::BindOptions;
+use crate::node::observer::Ending;
 use crate::node::source::Source;
 use crate::node::spec::NodeSpec;
 use crate::node::standalone::{self, StandaloneOptions};
+
+/// The instance where none is named.
+const DEFAULT_INSTANCE: &str = "default";
+/// Where a BPF file system is usually mounted.
+const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
 
 /// Observe the pods of a node.
 ///
@@ -26,6 +31,13 @@ pub struct Node {
     /// Keep the graph here as well, without a cluster and an aggregator
     #[arg(long, env = "NETPOL_STANDALONE")]
     standalone: bool,
+    #[command(flatten)]
+    observing: Observing,
+}
+
+/// What is observed, how, and where the results go.
+#[derive(Args, Debug)]
+pub(super) struct Observing {
     /// Kubernetes objects: files or directories of YAML or JSON; read again whenever they change
     #[arg(
         long,
@@ -52,7 +64,7 @@ pub struct Node {
         default_value = "/var/lib/netpol",
         value_name = "DIR"
     )]
-    state_dir: PathBuf,
+    pub(super) state_dir: PathBuf,
     /// A node to observe, and its network namespace by path or by name below /run/netns [default: this machine, in
     /// the agent's own namespace]
     #[arg(
@@ -67,15 +79,21 @@ pub struct Node {
     attach: AttachChoice,
     /// The name that pinned maps and links bear; agents side by side on one machine need different ones
     #[arg(long, env = "NETPOL_INSTANCE", default_value = DEFAULT_INSTANCE, value_name = "NAME")]
-    instance: Instance,
+    pub(super) instance: Instance,
     /// Where the BPF file system is mounted
     #[arg(long, env = "NETPOL_BPFFS", default_value = DEFAULT_BPFFS, value_name = "PATH")]
-    bpffs: PathBuf,
+    pub(super) bpffs: PathBuf,
     #[command(flatten)]
     sizes: Sizes,
     /// How often the kernel's maps are read, e.g. 5s or 500ms
     #[arg(long, env = "NETPOL_WALK_INTERVAL", default_value = "5s", value_name = "TIME", value_parser = interval)]
     walk_interval: Duration,
+    /// How long pods, services and edges are remembered after they were last seen, e.g. 720h; at least 25h
+    #[arg(long, env = "NETPOL_RETENTION", default_value = "720h", value_name = "TIME", value_parser = retention)]
+    retention: Duration,
+    /// Divide by this how long idle edges are kept, and how often programs and open connections are looked at: for tests
+    #[arg(long, env = "NETPOL_HURRY", default_value_t = 1, hide = true, value_parser = size())]
+    hurry: u32,
     #[command(flatten)]
     evidence: EvidencePlaces,
 }
@@ -120,22 +138,25 @@ impl Node {
     ///
     /// What is missing or wrong, and what to do about it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        standalone::run(&self.options()?)?;
-        Ok(ExitCode::SUCCESS)
-    }
-
-    fn options(self) -> anyhow::Result<StandaloneOptions> {
         if !self.standalone {
             bail!(
                 "sending to an aggregator is not there yet: add --standalone, which keeps the graph in this process"
             );
         }
+        standalone::run(&self.observing.options(Ending::Keep)?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Observing {
+    /// What was asked for, to be observed until that ending.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, and what to do about it.
+    pub(super) fn options(self, ending: Ending) -> anyhow::Result<StandaloneOptions> {
         let source = self.source()?;
-        let nodes = if self.node.is_empty() {
-            vec![host_name()?.parse()?]
-        } else {
-            self.node
-        };
+        let nodes = self.nodes()?;
         distinct(&nodes)?;
         let defaults = BindOptions::default();
         Ok(StandaloneOptions {
@@ -153,18 +174,36 @@ impl Node {
             },
             quota: self.sizes.quota,
             walk_interval: self.walk_interval,
+            hurry: self.hurry,
+            retention: self.retention,
             bind: BindOptions {
                 proc: self.evidence.proc,
                 cni_cache: Some(self.evidence.cni_cache)
                     .filter(|directories| !directories.is_empty())
                     .unwrap_or(defaults.cni_cache),
             },
+            ending,
         })
     }
-}
 
-impl Node {
-    fn source(&self) -> anyhow::Result<Source> {
+    /// The nodes; this machine if none is named.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell the machine's name.
+    pub(super) fn nodes(&self) -> anyhow::Result<Vec<NodeSpec>> {
+        if self.node.is_empty() {
+            return Ok(vec![host_name()?.parse()?]);
+        }
+        Ok(self.node.clone())
+    }
+
+    /// Where Kubernetes objects come from.
+    ///
+    /// # Errors
+    ///
+    /// Nothing says so.
+    pub(super) fn source(&self) -> anyhow::Result<Source> {
         if let Some(file) = &self.kubeconfig {
             return Ok(Source::Kubeconfig(file.clone()));
         }
@@ -209,6 +248,17 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
     Ok(duration)
 }
 
+/// A time like `720h`, longer than any edge stays in the kernel's maps unseen: what was forgotten must not be told again.
+fn retention(text: &str) -> anyhow::Result<Duration> {
+    let span = jiff::SignedDuration::from_str(text).context("not a time like 720h")?;
+    let duration = Duration::try_from(span).context("must not be negative")?;
+    let bounds = Duration::from_secs(25 * 3600)..=Duration::from_secs(10 * 366 * 24 * 3600);
+    if !bounds.contains(&duration) {
+        bail!("must be between 25h and 87840h");
+    }
+    Ok(duration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +269,15 @@ mod tests {
         assert_eq!(interval("500ms").unwrap(), Duration::from_millis(500));
         for bad in ["", "5", "-5s", "1ms", "2h", "soon"] {
             assert!(interval(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn retention_is_longer_than_a_day() {
+        let month = Duration::from_secs(30 * 24 * 3600);
+        assert_eq!(retention("720h").unwrap(), month);
+        for bad in ["", "24h", "-720h", "1000000h", "a month"] {
+            assert!(retention(bad).is_err(), "{bad:?}");
         }
     }
 

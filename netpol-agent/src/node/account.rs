@@ -362,9 +362,16 @@ impl Account {
         self.live[index(map)]
     }
 
-    /// Forgets a key whose entries are deleted and will not be delivered any more.
-    pub fn drop_gone(&mut self, key: &EdgeKey) {
-        if self.entries.get(key).is_some_and(Entry::is_gone) {
+    /// Forgets an entry that the kernel's map holds no more, and what it counted: that is accounted for elsewhere.
+    pub fn discard(&mut self, map: MapKind, key: &EdgeKey) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let slot = entry.cells[index(map)].take();
+        if slot.is_some_and(|slot| slot.live) {
+            self.live[index(map)] -= 1;
+        }
+        if entry.is_gone() {
             self.entries.remove(key);
         }
     }

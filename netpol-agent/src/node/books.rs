@@ -1,8 +1,8 @@
 //! Everything an observer knows about its node, without any I/O.
 
-use super::account::{Account, Carries, Entry};
+use super::account::{Account, Carries};
 use super::clock::Clock;
-use super::interfaces::{Interface, Interfaces, Verdict, kernel_key};
+use super::interfaces::{Held, Interface, Interfaces, Verdict, kernel_key};
 use super::seeds::Seeds;
 use crate::observe::{ObservedKey, ObservedLosses};
 
@@ -17,13 +17,6 @@ pub struct Books {
     pub interfaces: Interfaces,
     /// From kernel time to wall time.
     pub clock: Clock,
-}
-
-/// Attempts of one interface's edges that are not learned.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unlearned {
-    foreign: u64,
-    not_for_pod: u64,
 }
 
 impl Books {
@@ -60,13 +53,13 @@ impl Books {
         let interface = self.interfaces.get(handle)?;
         let bound = interface.bound.as_ref()?;
         let edges = self.account.of_interface(handle);
-        let unlearned = edges.fold(Unlearned::default(), |sum, (key, entry)| {
-            sum.with(interface.verdict(key), entry)
+        let held = edges.fold(Held::default(), |held, (key, entry)| {
+            held.with(interface.verdict(key), entry)
         });
         Some(ObservedLosses {
             interface: handle,
             pod: bound.pod.clone(),
-            losses: interface.losses(unlearned.foreign, unlearned.not_for_pod),
+            losses: interface.losses(held),
         })
     }
 
@@ -78,14 +71,84 @@ impl Books {
     }
 }
 
-impl Unlearned {
-    fn with(mut self, verdict: Verdict, entry: &Entry) -> Self {
-        let attempts = entry.totals().map_or(0, |totals| totals.counts.attempts);
-        match verdict {
-            Verdict::Foreign => self.foreign += attempts,
-            Verdict::NotForPod => self.not_for_pod += attempts,
-            Verdict::Learn | Verdict::Park | Verdict::Beyond => {}
-        }
-        self
+#[cfg(test)]
+mod tests {
+    use netpol_common::abi::{Direction, EdgeKey, EdgeValue};
+    use netpol_common::words::Protocol;
+
+    use super::*;
+    use crate::kernel::MapKind;
+    use crate::node::account::NoCarries;
+    use crate::node::bind::Evidence;
+    use crate::node::interfaces::Bound;
+    use crate::observe::{Losses, ObjectIdentity, PodIdentity, Source};
+
+    /// An interface of a pod with one address.
+    fn books() -> Books {
+        let mut interface = Interface::new(7, 3, "veth1");
+        interface.bind(Bound {
+            pod: PodIdentity {
+                name: ObjectIdentity {
+                    namespace: "shop".to_owned(),
+                    name: "web-0".to_owned(),
+                },
+                uid: "u1".to_owned(),
+            },
+            addresses: vec!["10.1.0.5".parse().unwrap()],
+            evidence: Evidence::Process,
+        });
+        let mut books = Books::default();
+        books.interfaces.insert(interface);
+        books
+    }
+
+    fn from(local: &str) -> EdgeKey {
+        kernel_key(&ObservedKey {
+            interface: 7,
+            source: Source::Kernel,
+            direction: Direction::Egress,
+            protocol: Protocol::Tcp,
+            port: 80,
+            local: local.parse().unwrap(),
+            remote: "10.1.0.9".parse().unwrap(),
+        })
+    }
+
+    fn observe(books: &mut Books, map: MapKind, key: EdgeKey, attempts: u64, answered: u64) {
+        let value = EdgeValue {
+            attempts,
+            answered,
+            refused: 0,
+            first_seen: 1,
+            last_seen: 2,
+        };
+        let Ok(()) = books.account.observe(map, key, &value, &NoCarries);
+    }
+
+    fn losses(books: &Books) -> Losses {
+        books.losses_of(7).unwrap().losses
+    }
+
+    #[test]
+    fn foreign_attempts_count_once_when_one_of_their_entries_is_deleted() {
+        let (mut books, key) = (books(), from("10.1.0.66"));
+        observe(&mut books, MapKind::Attempts, key, 2, 0);
+        observe(&mut books, MapKind::Edges, key, 3, 1);
+        assert_eq!(losses(&books).foreign, 5);
+        books.account.discard(MapKind::Attempts, &key);
+        books.interfaces.get_mut(7).unwrap().dropped.foreign += 2;
+        assert_eq!(losses(&books).foreign, 5);
+        observe(&mut books, MapKind::Attempts, key, 1, 0);
+        assert_eq!(losses(&books).foreign, 6);
+    }
+
+    #[test]
+    fn an_edge_without_room_that_the_attempts_remember_is_not_missing() {
+        let (mut books, key) = (books(), from("10.1.0.5"));
+        books.interfaces.get_mut(7).unwrap().lost.edges = 2;
+        observe(&mut books, MapKind::Attempts, key, 3, 0);
+        assert_eq!(losses(&books).missing_edges(), 2);
+        observe(&mut books, MapKind::Attempts, key, 3, 1);
+        assert_eq!(losses(&books).missing_edges(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The graph side within the agent's process: batches into the store, and flow records out of it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +20,7 @@ use super::trouble::{Trouble, chain};
 use crate::flows;
 use crate::identity::Index;
 use crate::ledger::{self, Ledger};
-use crate::observe::Batch;
+use crate::observe::{Batch, Epoch};
 use crate::store::{Store, StoreError};
 
 /// How often flow records are written.
@@ -29,6 +30,9 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// How late the index may hear of a pod.
 const LATE: Duration = Duration::from_secs(300);
 
+/// How often what is too old is forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
+
 /// The store, what it holds, and where records go.
 #[derive(Debug)]
 pub struct Grapher {
@@ -36,6 +40,9 @@ pub struct Grapher {
     ledger: Ledger,
     index: SharedIndex,
     flows: PathBuf,
+    /// How long what is gone is remembered.
+    retention: Duration,
+    forget_at: Instant,
     /// Until when records may change without further news.
     unsettled: Instant,
     index_version: u64,
@@ -44,23 +51,41 @@ pub struct Grapher {
 }
 
 impl Grapher {
-    /// Loads what `store` holds. Records will be written to `flows`.
+    /// Loads what `store` holds. Records will be written to `flows`; what was last seen longer ago than `retention` is
+    /// forgotten.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store cannot be read.
-    pub fn new(store: Store, index: SharedIndex, flows: PathBuf) -> Result<Self, StoreError> {
+    pub fn new(
+        store: Store,
+        index: SharedIndex,
+        flows: PathBuf,
+        retention: Duration,
+    ) -> Result<Self, StoreError> {
         let ledger = store.load()?;
         Ok(Self {
             store,
             ledger,
             index,
             flows,
+            retention,
+            forget_at: Instant::now(),
             unsettled: Instant::now() + SETTLE,
             index_version: 0,
             committing: Trouble::new("keeping batches"),
             writing: Trouble::new("writing flow records"),
         })
+    }
+
+    /// The highest number of a batch that it has of an observer, by epoch.
+    #[must_use]
+    pub fn sequences(&self, observer: &str) -> BTreeMap<Epoch, u64> {
+        let epochs = self.ledger.observers.get(observer);
+        let epochs = epochs.into_iter().flat_map(|told| &told.epochs);
+        epochs
+            .map(|(epoch, told)| (epoch.clone(), told.sequence))
+            .collect()
     }
 
     /// Takes batches until every sender is gone, and writes records now and then, and at the end.
@@ -73,6 +98,7 @@ impl Grapher {
                 Err(RecvTimeoutError::Timeout) => {
                     self.write_if_changed();
                     self.thin();
+                    self.forget();
                     due = Instant::now() + WRITE;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -134,6 +160,24 @@ impl Grapher {
         drop(index);
         let kept = self.store.thin(&thinned).map_err(|error| chain(&error));
         self.committing.note(kept);
+    }
+
+    /// What is too old is forgotten together with who had which address then.
+    fn forget(&mut self) {
+        let now = self.ledger.time().unwrap_or(Timestamp::MIN);
+        let Ok(before) = now.checked_sub(self.retention) else {
+            return;
+        };
+        if Instant::now() < self.forget_at {
+            return;
+        }
+        self.forget_at = Instant::now() + FORGET;
+        let forgotten = self.ledger.forget(before);
+        debug!(edges = forgotten.points.len(), %before, "forgotten what was last seen before");
+        let kept = self.store.forget(&forgotten).map_err(|error| chain(&error));
+        self.committing.note(kept);
+        self.index.change_quietly(|index| index.prune(before));
+        self.unsettled = Instant::now() + SETTLE;
     }
 
     fn write(&mut self) -> bool {

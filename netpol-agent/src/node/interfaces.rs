@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Entry;
 use super::bind::Evidence;
 use super::ownership::{Ownership, judge};
+use crate::kernel::MapKind;
 use crate::observe::{Losses, ObservedKey, PodIdentity, Source};
 
 /// What is known of an interface handle.
@@ -43,6 +44,9 @@ pub struct Interface {
     /// How many of its edges were delivered and deleted without ever having been answered.
     #[serde(default)]
     pub unanswered: usize,
+    /// How many edges that found no room were known from the map of attempts, and deleted there since.
+    #[serde(default)]
+    pub recovered: u64,
     /// What the agent itself let go of.
     pub dropped: Dropped,
     /// What the kernel counted for it, as of the last look.
@@ -78,13 +82,32 @@ pub struct Dropped {
 /// holds. A pod that scans would fill the store with them.
 pub const UNANSWERED: usize = 4096;
 
-/// The part of [`InterfaceStats`] that becomes [`Losses`].
+/// The part of [`InterfaceStats`] that says what makes no edge. None of these counts ever falls, so that they can be
+/// merged by maximum.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct KernelLosses {
     /// See [`InterfaceStats::edges_lost`].
     pub edges: u64,
-    /// See [`InterfaceStats::attempts_lost`], less [`InterfaceStats::attempts_recovered`].
+    /// See [`InterfaceStats::attempts_lost`].
     pub attempts: u64,
+    /// See [`InterfaceStats::attempts_recovered`].
+    pub recovered: u64,
+    /// See [`InterfaceStats::slots_lost`].
+    pub slots: u64,
+    /// See [`InterfaceStats::other_protocol`].
+    pub other_protocol: u64,
+}
+
+/// What the maps hold at present of one interface, besides edges to be learned.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    /// Attempts from addresses that are not the pod's.
+    pub foreign: u64,
+    /// Attempts towards addresses that are not the pod's.
+    pub not_for_pod: u64,
+    /// Edges that found no room, and of which the map of attempts remembers that they were answered.
+    pub recovered: u64,
 }
 
 /// What is to be done with an edge.
@@ -171,36 +194,69 @@ impl Interface {
         }
     }
 
-    /// What was lost, given the attempts of edges in the maps that are not learned.
+    /// What was lost, given what the maps hold at present.
     #[must_use]
-    pub fn losses(&self, foreign: u64, not_for_pod: u64) -> Losses {
+    pub fn losses(&self, held: Held) -> Losses {
         Losses {
             edges_lost: self.lost.edges + self.dropped.parked,
+            edges_recovered: self.recovered + held.recovered,
             attempts_lost: self.lost.attempts + self.dropped.beyond,
-            foreign: self.dropped.foreign + foreign,
-            not_for_pod: self.dropped.not_for_pod + not_for_pod,
+            attempts_recovered: self.lost.recovered,
+            foreign: self.dropped.foreign + held.foreign,
+            not_for_pod: self.dropped.not_for_pod + held.not_for_pod,
             observation_gap: self.gap,
         }
     }
+}
+
+impl Held {
+    /// Adds an entry of which `verdict` holds.
+    #[must_use]
+    pub fn with(mut self, verdict: Verdict, entry: &Entry) -> Self {
+        let attempts = entry.totals().map_or(0, |totals| totals.counts.attempts);
+        match verdict {
+            Verdict::Foreign => self.foreign += attempts,
+            Verdict::NotForPod => self.not_for_pod += attempts,
+            Verdict::Learn | Verdict::Park | Verdict::Beyond => {}
+        }
+        let answered = entry
+            .live(MapKind::Attempts)
+            .map_or(0, |cell| cell.value.answered);
+        self.recovered += u64::from(is_recovered(MapKind::Attempts, verdict, answered));
+        self
+    }
+}
+
+/// Whether an entry stands for an edge that found no room in `EDGES`, and was counted as lost, but is known from it: only
+/// then are answers counted in `ATTEMPTS`. What is parked may be lost yet.
+#[must_use]
+pub fn is_recovered(map: MapKind, verdict: Verdict, answered: u64) -> bool {
+    map == MapKind::Attempts && answered > 0 && verdict != Verdict::Park
 }
 
 impl From<&InterfaceStats> for KernelLosses {
     fn from(stats: &InterfaceStats) -> Self {
         Self {
             edges: stats.edges_lost,
-            attempts: stats.attempts_lost.saturating_sub(stats.attempts_recovered),
+            attempts: stats.attempts_lost,
+            recovered: stats.attempts_recovered,
+            slots: stats.slots_lost,
+            other_protocol: stats.other_protocol,
         }
     }
 }
 
 impl KernelLosses {
-    /// The later of two looks: an attempt that is answered after all is a loss no more, an edge stays lost.
+    /// What was counted by the later of two looks.
     #[must_use]
     pub fn later(self, stats: &InterfaceStats) -> Self {
         let new = Self::from(stats);
         Self {
             edges: self.edges.max(new.edges),
-            attempts: new.attempts,
+            attempts: self.attempts.max(new.attempts),
+            recovered: self.recovered.max(new.recovered),
+            slots: self.slots.max(new.slots),
+            other_protocol: self.other_protocol.max(new.other_protocol),
         }
     }
 }
@@ -388,6 +444,7 @@ mod tests {
             ..InterfaceStats::default()
         };
         let interface = Interface {
+            recovered: 1,
             dropped: Dropped {
                 parked: 2,
                 foreign: 10,
@@ -400,11 +457,20 @@ mod tests {
         };
         let expected = Losses {
             edges_lost: 5,
-            attempts_lost: 5 + 7,
+            edges_recovered: 1 + 3,
+            attempts_lost: 9 + 7,
+            attempts_recovered: 4,
             foreign: 11,
             not_for_pod: 22,
             observation_gap: true,
         };
-        assert_eq!(interface.losses(1, 2), expected);
+        let held = Held {
+            foreign: 1,
+            not_for_pod: 2,
+            recovered: 3,
+        };
+        let losses = interface.losses(held);
+        assert_eq!(losses, expected);
+        assert_eq!((losses.missing_edges(), losses.missing_attempts()), (1, 12));
     }
 }

@@ -28,4 +28,5 @@ pub mod sided;
 pub mod source;
 pub mod spec;
 pub mod standalone;
+pub mod tally;
 pub mod trouble;

@@ -35,6 +35,8 @@ pub struct Capacity {
     pub attempts: usize,
     /// Entries of `ATTEMPTS` that one interface may hold.
     pub quota: usize,
+    /// By how much sooner than they should entries are taken for idle: 1 but in tests.
+    pub hurry: u64,
 }
 
 /// What is to be deleted.
@@ -96,6 +98,7 @@ struct OfInterface<'a> {
     /// Parked edges first seen before this time are beyond the bound.
     parked_before: u64,
     revision: Option<u32>,
+    hurry: u64,
 }
 
 impl<'a> OfInterface<'a> {
@@ -121,6 +124,7 @@ impl<'a> OfInterface<'a> {
                 .max(Use::of(held, capacity.quota)),
             parked_before: bound_of_parked(interfaces, entries),
             revision: interface.map(|interface| interface.revision),
+            hurry: capacity.hurry,
         }
     }
 
@@ -155,7 +159,7 @@ impl<'a> OfInterface<'a> {
     }
 
     fn is_idle(&self, map: MapKind, key: &EdgeKey, last_seen: u64) -> bool {
-        self.dead_for.is_some() || self.age(last_seen) > self.idle(map, key.protocol)
+        self.dead_for.is_some() || self.age(last_seen) > self.idle(map, key.protocol) / self.hurry
     }
 
     fn waited_long(&self, cell: &Cell) -> bool {

@@ -1,6 +1,7 @@
 //! Where the identity index is fed from: an inventory on disk, or the API server.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -58,12 +59,16 @@ pub enum Feed {
 
 impl Feed {
     /// Fills the index for the first time, which for a cluster takes as long as its API server needs, and keeps it up
-    /// to date from then on. Needs a tokio runtime.
+    /// to date from then on; what is gone from a cluster is remembered for `retention`. Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// [`SourceError`].
-    pub async fn start(source: &Source, index: &SharedIndex) -> Result<Self, SourceError> {
+    pub async fn start(
+        source: &Source,
+        index: &SharedIndex,
+        retention: Duration,
+    ) -> Result<Self, SourceError> {
         let config = match source {
             Source::Inventory(paths) => {
                 return Ok(Self::Inventory(Follower::start(paths.clone(), index)?));
@@ -77,7 +82,10 @@ impl Feed {
         let mut listed = ready.subscribe();
         let watch = watch::run(
             client,
-            Options::new(Scope::Cluster),
+            Options {
+                retention,
+                ..Options::new(Scope::Cluster)
+            },
             index.inner(),
             Timestamp::now,
             ready,
@@ -87,6 +95,12 @@ impl Feed {
         // The watch never ends, so that it cannot have hung up.
         let _listed = listed.wait_for(|ready| *ready).await;
         Ok(Self::Cluster(task))
+    }
+
+    /// Whether it has ended, which only a fault can bring about.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Cluster(task) if task.is_finished())
     }
 
     /// Takes in what has changed. To be called every second or so.

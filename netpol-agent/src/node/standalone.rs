@@ -15,11 +15,11 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::attach::{AttachChoice, AttachError, Instance, PinRoot, Plan, decide};
+use super::attach::{AttachChoice, AttachError, Claim, Instance, PinRoot, Plan, decide};
 use super::bind::BindOptions;
 use super::deliver::{Delivery, ToThread};
 use super::grapher::Grapher;
-use super::observer::{ObserverError, ObserverOptions, Running, spawn};
+use super::observer::{Ending, ObserverError, ObserverOptions, Running, spawn};
 use super::probe::{ProbeResults, probe};
 use super::shared::SharedIndex;
 use super::source::{Feed, Source, SourceError};
@@ -52,8 +52,14 @@ pub struct StandaloneOptions {
     pub quota: u32,
     /// How often the kernel's maps are walked.
     pub walk_interval: Duration,
+    /// By how much everything that is done by the clock, but for walks, is done sooner than it should: 1 but in tests.
+    pub hurry: u32,
     /// Where evidence of pods is looked for.
     pub bind: BindOptions,
+    /// How long pods, services and edges that are gone are remembered.
+    pub retention: Duration,
+    /// Whether to observe until told to stop, or to detach at once.
+    pub ending: Ending,
 }
 
 /// Why the agent cannot start, or had to end.
@@ -92,6 +98,14 @@ pub enum StandaloneError {
         /// The directory.
         path: PathBuf,
     },
+    /// The graph's thread ended by itself.
+    #[error(
+        "the graph thread ended by a fault: look at the lines above; nothing that was counted is lost"
+    )]
+    Graph,
+    /// The watch of the API server ended by itself.
+    #[error("the watch of the API server ended by a fault: look at the lines above")]
+    Watch,
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -102,7 +116,8 @@ pub enum StandaloneError {
     },
 }
 
-/// Observes until SIGTERM or SIGINT. Pinned maps and links stay, so that the next start goes on without a gap.
+/// Observes until SIGTERM or SIGINT. Pinned maps and links stay, so that the next start goes on without a gap; or, if
+/// that is the ending asked for, reads and keeps what an earlier process left and detaches at once.
 ///
 /// # Errors
 ///
@@ -119,69 +134,134 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let mut signals = Signals::new()?;
     let index = SharedIndex::new(Index::default());
     let mut feed = tokio::select! {
-        feed = Feed::start(&options.source, &index) => feed?,
+        feed = Feed::start(&options.source, &index, options.retention) => feed?,
         _ = signals.next() => return Ok(()),
     };
     let probed = probe(Some(&options.bpffs));
     let plan = decide(&probed, options.attach)?;
     announce(&probed, &plan);
+    let claims = claims(options, &plan)?;
     let lock = lock(&options.state_dir)?;
     let store = Store::open(&options.state_dir.join("graph.db"))?;
-    let grapher = Grapher::new(store, index.clone(), options.state_dir.join("flows.jsonl"))?;
+    let flows = options.state_dir.join("flows.jsonl");
+    let grapher = Grapher::new(store, index.clone(), flows, options.retention)?;
     let stop = CancellationToken::new();
+    let mut observers = Observers::new(options, &plan, &grapher)?;
     let (to_graph, deliveries) = mpsc::channel();
-    let graph = thread("graph", move || grapher.run(&deliveries))?;
-    let mut observers = Observers::default();
-    let started = observers
-        .start(options, &plan, &index, to_graph, &stop)
-        .await;
-    if let Ok(true) = started {
-        info!(nodes = options.nodes.len(), "ready");
-        wait(&mut signals, &mut feed, &index, &observers).await;
-    }
+    let graph = Graph::start(move || grapher.run(&deliveries))?;
+    let started = observers.start(&index, to_graph, &stop).await;
+    let waited = match (&started, options.ending) {
+        (Ok(true), Ending::Keep) => {
+            info!(nodes = options.nodes.len(), "ready");
+            wait(&mut signals, &mut feed, &index, &observers, &graph).await
+        }
+        _ => Ok(()),
+    };
     stop.cancel();
     let ended = observers.join();
-    join_graph(graph);
-    drop(lock);
-    started.and(ended)
+    let graphed = graph.join();
+    drop((lock, claims));
+    started.and(graphed).and(ended).and(waited)
 }
 
-/// Waits for a signal, or for an observer to end by itself, and keeps the index up to date meanwhile.
-async fn wait(signals: &mut Signals, feed: &mut Feed, index: &SharedIndex, observers: &Observers) {
+/// Waits for a signal, or for a thread to end by itself, and keeps the index up to date meanwhile.
+async fn wait(
+    signals: &mut Signals,
+    feed: &mut Feed,
+    index: &SharedIndex,
+    observers: &Observers,
+    graph: &Graph,
+) -> Result<(), StandaloneError> {
     let mut look = interval(LOOK);
     loop {
         tokio::select! {
-            name = signals.next() => return info!(signal = name, "stopping"),
+            name = signals.next() => {
+                info!(signal = name, "stopping");
+                return Ok(());
+            }
             _ = look.tick() => feed.look(index, Timestamp::now()),
         }
         if observers.any_ended() {
-            return error!("an observer has ended; stopping");
+            error!("an observer has ended; stopping");
+            return Ok(());
+        }
+        if graph.has_ended() {
+            return Err(StandaloneError::Graph);
+        }
+        if feed.has_ended() {
+            return Err(StandaloneError::Watch);
         }
     }
 }
 
-/// The observers' threads, by node.
-#[derive(Default)]
-struct Observers(Vec<(String, Running)>);
+/// Keeps other agents away from what the nodes' instances attach and pin, for as long as the claims live.
+fn claims(options: &StandaloneOptions, plan: &Plan) -> Result<Vec<Claim>, StandaloneError> {
+    let claim = |node: &NodeSpec| {
+        let instance = node.instance(&options.instance)?;
+        let pins = plan.pinned.then(|| PinRoot::new(&options.bpffs, &instance));
+        node.inside(|| Ok::<_, ObserverError>(Claim::new(&instance, pins.as_ref())?))
+            .map_err(|source| of_node(&node.name, source))
+    };
+    options.nodes.iter().map(claim).collect()
+}
+
+/// The graph's thread.
+struct Graph(JoinHandle<()>);
+
+impl Graph {
+    fn start(run: impl FnOnce() + Send + 'static) -> Result<Self, StandaloneError> {
+        let thread = std::thread::Builder::new()
+            .name("graph".to_owned())
+            .spawn(run);
+        thread.map(Self).map_err(system("start a thread"))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits for it to end, which it does when nothing more is delivered.
+    fn join(self) -> Result<(), StandaloneError> {
+        self.0.join().map_err(|_| StandaloneError::Graph)
+    }
+}
+
+/// The observers: those to be started, and their threads, by node.
+struct Observers {
+    planned: Vec<ObserverOptions>,
+    running: Vec<(String, Running)>,
+}
 
 impl Observers {
-    /// Starts one for each node, and waits until all of them observe; `false` if one has ended instead.
-    async fn start(
-        &mut self,
+    /// One for each node, that goes on where `grapher` stands.
+    fn new(
         options: &StandaloneOptions,
         plan: &Plan,
+        grapher: &Grapher,
+    ) -> Result<Self, StandaloneError> {
+        let nodes = options.nodes.iter();
+        let planned = nodes.map(|node| observer_options(options, plan, node, grapher));
+        Ok(Self {
+            planned: planned.collect::<Result<_, _>>()?,
+            running: Vec::new(),
+        })
+    }
+
+    /// Starts them, and waits until all of them observe; `false` if one has ended instead.
+    async fn start(
+        &mut self,
         index: &SharedIndex,
         to_graph: mpsc::Sender<Delivery>,
         stop: &CancellationToken,
     ) -> Result<bool, StandaloneError> {
-        for node in &options.nodes {
-            let observer = observer_options(options, plan, node)?;
+        for observer in self.planned.drain(..) {
+            let node = observer.node.name.clone();
             let deliver = ToThread(to_graph.clone());
             let running = spawn(observer, index.clone(), deliver, stop.clone());
-            let running = running.map_err(|source| of_node(&node.name, source))?;
-            self.0.push((node.name.clone(), running));
+            let running = running.map_err(|source| of_node(&node, source))?;
+            self.running.push((node, running));
         }
-        for (_, running) in &mut self.0 {
+        for (_, running) in &mut self.running {
             if !running.ready().await {
                 return Ok(false);
             }
@@ -190,13 +270,13 @@ impl Observers {
     }
 
     fn any_ended(&self) -> bool {
-        self.0.iter().any(|(_, running)| running.has_ended())
+        self.running.iter().any(|(_, running)| running.has_ended())
     }
 
     /// Waits for all of them to end; the first error counts.
     fn join(self) -> Result<(), StandaloneError> {
         let ended = self
-            .0
+            .running
             .into_iter()
             .map(|(node, running)| running.join().map_err(|source| of_node(&node, source)));
         let ended: Vec<_> = ended.collect();
@@ -208,6 +288,7 @@ fn observer_options(
     options: &StandaloneOptions,
     plan: &Plan,
     node: &NodeSpec,
+    grapher: &Grapher,
 ) -> Result<ObserverOptions, StandaloneError> {
     let instance = node.instance(&options.instance)?;
     let pins = plan.pinned.then(|| PinRoot::new(&options.bpffs, &instance));
@@ -219,8 +300,13 @@ fn observer_options(
         pins,
         quota: options.quota,
         walk_interval: options.walk_interval,
+        hurry: options.hurry,
         bind: options.bind.clone(),
-        journal: options.state_dir.join(format!("observer-{}.db", node.name)),
+        journal: options
+            .state_dir
+            .join(format!("observer-{}.db", node.file_name())),
+        sequences: grapher.sequences(&node.name),
+        ending: options.ending,
     })
 }
 
@@ -284,20 +370,6 @@ impl Signals {
     }
 }
 
-fn thread(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StandaloneError> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map_err(system("start a thread"))
-}
-
-fn join_graph(graph: JoinHandle<()>) {
-    if graph.join().is_err() {
-        error!("the graph thread ended by a fault: look at the lines above");
-    }
-}
-
 fn of_node(node: &str, source: ObserverError) -> StandaloneError {
     StandaloneError::Observer {
         node: node.to_owned(),
@@ -307,4 +379,29 @@ fn of_node(node: &str, source: ObserverError) -> StandaloneError {
 
 fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StandaloneError {
     move |source| StandaloneError::System { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_graph_thread_that_panics_ends_the_agent_with_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let inventory = directory.path().join("inventory.yaml");
+        fs::write(&inventory, "").unwrap();
+        let index = SharedIndex::new(Index::default());
+        let mut feed = Feed::start(&Source::Inventory(vec![inventory]), &index, LOOK)
+            .await
+            .unwrap();
+        let graph = Graph::start(|| panic!("a fault made by a test")).unwrap();
+        let observers = Observers {
+            planned: Vec::new(),
+            running: Vec::new(),
+        };
+        let mut signals = Signals::new().unwrap();
+        let waited = wait(&mut signals, &mut feed, &index, &observers, &graph).await;
+        assert!(matches!(waited, Err(StandaloneError::Graph)), "{waited:?}");
+        assert!(matches!(graph.join(), Err(StandaloneError::Graph)));
+    }
 }

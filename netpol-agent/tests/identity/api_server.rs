@@ -82,9 +82,14 @@ impl ApiServer {
         server
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     /// A client of this server.
     pub(crate) fn client(&self) -> kube::Client {
-        let url = format!("http://{}", self.address).parse().expect("a URL");
+        let url = format!("http://{}", self.address()).parse().expect("a URL");
         let config = kube::Config::new(url);
         kube::Client::try_from(config).expect("a client for plain HTTP")
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netpol_agent::observe::Losses;
 use netpol_common::words::{Outcome, View};
 use nix::sys::signal::Signal;
 
@@ -34,6 +35,30 @@ fn edges_lost(lab: &Lab) -> Vec<(String, u64)> {
     lost
 }
 
+/// How many edges nobody knows of.
+fn missing_edges(lab: &Lab) -> u64 {
+    let ledger = lab.ledger();
+    let epochs = ledger.observers[NODE].epochs.values();
+    let losses = epochs.flat_map(|epoch| epoch.losses.values());
+    losses.map(Losses::missing_edges).sum()
+}
+
+#[test]
+fn every_edge_is_learned_or_counted_as_missing_and_said_to_be() {
+    let lab = lab();
+    let agent = lab.start(&["--edges", "256", "--attempts", "100"]);
+    let _server = Server::start(&lab, "server", 8000..8300);
+    one_shots(&lab, "client", "server", 8000..8300);
+    let log = agent.stop();
+    let (client, server) = (learned(&lab, View::Client), learned(&lab, View::Server));
+    let missing = usize::try_from(missing_edges(&lab)).unwrap();
+    assert!(missing > 0 && client + server < 600, "{client} {server}");
+    assert_eq!(client + server + missing, 600);
+    let told = log.lines().filter(|line| line.contains("edges missing"));
+    assert!(told.count() > 0, "{log}");
+    assert!(log.contains("edge_lost="), "{log}");
+}
+
 #[test]
 fn a_full_ring_and_a_stopped_reader_lose_no_edge() {
     let lab = lab();
@@ -58,6 +83,12 @@ fn edges_past_the_size_of_the_map_are_counted_on_their_pod() {
     let _server = Server::start(&lab, "server", 8000..8300);
     one_shots(&lab, "client", "server", 8000..8300);
     agent.stop();
+    // The map of attempts has room to remember those that found none among the edges.
+    assert_eq!(missing_edges(&lab), 0);
+    assert_eq!(
+        (learned(&lab, View::Client), learned(&lab, View::Server)),
+        (300, 300)
+    );
     let lost = edges_lost(&lab);
     let pods: Vec<_> = lost.iter().map(|(pod, _)| pod.as_str()).collect();
     assert_eq!(pods, ["client", "server"]);
@@ -90,6 +121,7 @@ fn a_scan_neither_evicts_nor_blocks_edges() {
         .epochs
         .values()
         .flat_map(|epoch| epoch.losses.values());
-    let lost: Vec<u64> = losses.map(|losses| losses.attempts_lost).collect();
-    assert_eq!(lost, [349, 349]);
+    let lost = losses.map(|losses| (losses.attempts_lost, losses.missing_attempts()));
+    // The attempts of the ten edges found no room either, until they were answered.
+    assert_eq!(lost.collect::<Vec<_>>(), [(359, 349), (359, 349)]);
 }

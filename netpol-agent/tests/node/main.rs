@@ -2,12 +2,32 @@
 #![cfg(feature = "ebpf")]
 
 #[cfg(test)]
+#[expect(dead_code, reason = "tests/identity uses all of it")]
+#[path = "../identity/api_server.rs"]
+mod api_server;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+#[expect(dead_code, reason = "tests/attach_veth uses all of it")]
+#[path = "../attach_veth/support/bpf.rs"]
+mod bpf;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod idle;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod learning;
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod losses;
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod sided;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Observer;
 use crate::node::clock::Sample;
@@ -74,8 +74,8 @@ impl<'a> UnderWay<'a> {
         };
         let pause = self.pause();
         let clock = &observer.books.clock;
-        if let Err(error) = observer.journal.begin_batch(batch.sequence, clock) {
-            warn!(node = observer.name(), "not delivered: {error}");
+        let begun = observer.journal.begin_batch(batch.sequence, clock);
+        if observer.journaling.note(begun).is_none() {
             self.attempt = Some(Box::pin(async move {
                 tokio::time::sleep(pause.max(FIRST_PAUSE)).await;
                 Err(Undelivered)
@@ -114,6 +114,8 @@ impl Observer {
         let all = async {
             // An empty batch at the very end tells the time that outcomes are judged against.
             self.outbox.break_silence();
+            // What is under way may be pausing after a failure, and may arrive twice.
+            under_way = UnderWay::idle();
             loop {
                 if under_way.attempt.is_none() {
                     under_way.start(self, deliver, Urgency::All);

@@ -12,6 +12,7 @@ mod reading;
 mod refused;
 mod seeding;
 mod start;
+mod telling;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use tracing::{info, warn};
 
 use self::delivery::UnderWay;
 use self::refused::Refused;
+use self::telling::Which;
 use super::attach::{AttachError, Attacher, Instance, Mechanism, PinRoot};
 use super::bind::{BindOptions, Binder};
 use super::books::Books;
@@ -34,9 +36,11 @@ use super::links::{Link, LinkError, LinkWatcher};
 use super::outbox::Outbox;
 use super::shared::SharedIndex;
 use super::spec::{NodeSpec, NodeSpecError};
+use super::tally::Teller;
+use super::trouble::Trouble;
 use crate::identity::objects::Pod;
 use crate::kernel::{Kernel, KernelError, KernelOptions, Sights};
-use crate::observe::PodIdentity;
+use crate::observe::{Epoch, PodIdentity};
 
 pub use start::{Running, spawn};
 
@@ -68,10 +72,25 @@ pub struct ObserverOptions {
     pub quota: u32,
     /// How often the kernel's maps are walked.
     pub walk_interval: Duration,
+    /// By how much everything that is done by the clock, but for walks, is done sooner than it should: 1 but in tests.
+    pub hurry: u32,
     /// Where evidence of pods is looked for.
     pub bind: BindOptions,
     /// The file of the journal.
     pub journal: PathBuf,
+    /// The highest number of a batch of this observer that the graph side has, by epoch.
+    pub sequences: BTreeMap<Epoch, u64>,
+    /// What becomes of what is attached.
+    pub ending: Ending,
+}
+
+/// What becomes of programs and maps in the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// Pinned, they stay and keep counting for the next process.
+    Keep,
+    /// The programs are detached, the maps are read a last time, and all of it must be acknowledged.
+    Detach,
 }
 
 /// Why a node cannot be observed.
@@ -92,6 +111,15 @@ pub enum ObserverError {
     /// Interface events.
     #[error(transparent)]
     Links(#[from] LinkError),
+    /// What the maps hold could not be delivered, so that they must not be removed.
+    #[error(
+        "what the maps hold of node {node} could not be kept, so that nothing more was removed: look at the lines above, \
+         and try again, or give it up with --discard"
+    )]
+    Undelivered {
+        /// The node.
+        node: String,
+    },
     /// Something else of the system.
     #[error("cannot {doing}")]
     System {
@@ -133,6 +161,9 @@ struct Observer {
     bind_pause: Duration,
     /// How often the ring had been full at the last look.
     ring_full: u64,
+    journaling: Trouble,
+    /// What people were told of counts that make no edge.
+    teller: Teller,
     /// Whether the books may hold something that was not delivered: looking for it takes a pass over all edges.
     is_news: bool,
 }
@@ -146,7 +177,7 @@ struct Timers {
 }
 
 impl Timers {
-    fn new(walk: Duration) -> Self {
+    fn new(walk: Duration, hurry: u32) -> Self {
         let every = |period| {
             let mut timer = interval(period);
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,8 +187,8 @@ impl Timers {
         Self {
             walk_at: Instant::now() + walk,
             glance: every(GLANCE),
-            presence: every(PRESENCE),
-            verify: every(VERIFY),
+            presence: every(PRESENCE / hurry),
+            verify: every(VERIFY / hurry),
         }
     }
 }
@@ -248,14 +279,20 @@ impl Observer {
         under_way: UnderWay<'_>,
     ) -> Result<(), ObserverError> {
         let pinned = self.options.pins.is_some();
-        if !pinned {
+        let detaching = self.options.ending == Ending::Detach;
+        if !pinned || detaching {
             self.detach_all();
         }
         self.round();
         let node = self.name().to_owned();
         let left = self.deliver_rest(deliver, under_way).await;
+        self.tell(Which::All);
         info!(node, pinned, delivered = left.is_ok(), "stopped observing");
-        Ok(())
+        if !detaching {
+            return Ok(());
+        }
+        self.tell_parked();
+        left.map_err(|_| ObserverError::Undelivered { node })
     }
 
     /// Detaches from everything, so that what the maps hold is final.

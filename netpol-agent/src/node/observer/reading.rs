@@ -6,11 +6,12 @@ use netpol_common::abi::EdgeKey;
 use tracing::{info, warn};
 
 use super::Observer;
+use super::telling::Which;
 use crate::kernel::{KernelError, MapKind};
 use crate::node::account::Cell;
 use crate::node::books::Books;
 use crate::node::clock::{Sample, kernel_now};
-use crate::node::interfaces::{Dropped, Verdict};
+use crate::node::interfaces::{Dropped, Verdict, is_recovered};
 use crate::node::journal::JournalError;
 use crate::node::retire::{Capacity, Plan, plan};
 
@@ -86,6 +87,7 @@ impl Observer {
             edges: size(self.options.kernel.edges),
             attempts: size(self.options.kernel.attempts),
             quota: size(self.options.quota),
+            hurry: u64::from(self.options.hurry),
         };
         let Books {
             account,
@@ -111,6 +113,8 @@ impl Observer {
             let last = self.kernel.delete(*map, key)?;
             let changed = self.books.account.deleted(*map, key, last.as_ref());
             self.count_unanswered(*map, key, cell);
+            let answered = last.map_or(cell.value.answered, |value| value.answered);
+            self.count_recovered(*map, key, Verdict::Learn, answered);
             raced.extend(changed.map(|cell| (*map, *key, cell)));
         }
         self.journal.carry(&raced)?;
@@ -135,15 +139,22 @@ impl Observer {
         }
     }
 
+    /// Counts an entry that is deleted and stood for an edge which was taken for lost.
+    fn count_recovered(&mut self, map: MapKind, key: &EdgeKey, verdict: Verdict, answered: u64) {
+        if let Some(interface) = self.books.interfaces.get_mut(key.interface) {
+            interface.recovered += u64::from(is_recovered(map, verdict, answered));
+        }
+    }
+
     fn drop_unlearned(&mut self, plan: &Plan) -> Result<(), KernelError> {
         let mut touched = BTreeSet::new();
         for (map, key, verdict) in &plan.unlearned {
             let last = self.kernel.delete(*map, key)?;
-            self.books.account.deleted(*map, key, last.as_ref());
-            self.books.account.drop_gone(key);
+            self.books.account.discard(*map, key);
+            let last = last.unwrap_or_default();
+            self.count_recovered(*map, key, *verdict, last.answered);
             if let Some(interface) = self.books.interfaces.get_mut(key.interface) {
-                let attempts = last.map_or(0, |value| value.attempts);
-                interface.dropped.add(*verdict, attempts);
+                interface.dropped.add(*verdict, last.attempts);
                 touched.insert(key.interface);
             }
         }
@@ -169,6 +180,8 @@ impl Observer {
     }
 
     fn forget(&mut self, handle: u32) {
+        self.tell_of(handle, Which::News);
+        self.teller.forget(handle);
         let removed = self.books.interfaces.remove(handle);
         self.books.seeds.remove(handle);
         self.outbox.forget(handle);

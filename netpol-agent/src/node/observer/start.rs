@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aya::programs::SchedClassifier;
 use netpol_common::abi::ABI_VERSION;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::refused::Refused;
-use super::{Observer, ObserverError, ObserverOptions, Sources, Timers};
+use super::{Ending, Observer, ObserverError, ObserverOptions, Sources, Timers};
 use crate::kernel::{Kernel, KernelOptions};
 use crate::node::account::Account;
 use crate::node::attach::{self, Adopted, Attacher, Programs};
@@ -27,6 +25,8 @@ use crate::node::links::{Link, LinkEvent, LinkWatcher, WatchOptions};
 use crate::node::outbox::Outbox;
 use crate::node::seeds::Seeds;
 use crate::node::shared::SharedIndex;
+use crate::node::tally::Teller;
+use crate::node::trouble::Trouble;
 use crate::observe::Epoch;
 
 /// An observer's thread.
@@ -115,8 +115,13 @@ impl Observer {
         options: ObserverOptions,
         index: SharedIndex,
     ) -> Result<(Self, Sources), ObserverError> {
+        let mut options = options;
+        let pin_dir = options.pins.as_ref().map(|pins| pins.version(ABI_VERSION));
+        if let (Ending::Detach, Some(directory)) = (options.ending, &pin_dir) {
+            options.kernel = options.kernel.sized_as_pinned(directory);
+        }
         let mut kernel = Kernel::open(&KernelOptions {
-            pin_dir: options.pins.as_ref().map(|pins| pins.version(ABI_VERSION)),
+            pin_dir,
             ..options.kernel.clone()
         })?;
         let epoch = epoch(&kernel)?;
@@ -124,11 +129,16 @@ impl Observer {
         let attacher = attacher(&options, &mut kernel)?;
         let sights = kernel.sights()?;
         let mut watcher = LinkWatcher::new(WatchOptions::default())?;
-        let outbox = Outbox::new(options.node.name.clone(), epoch, kept.sequence);
+        // A journal that had to be begun anew does not know the numbers of the batches that it forgot.
+        let taken = options.sequences.get(&epoch).copied().unwrap_or(0);
+        let sequence = kept.sequence.max(taken);
+        let outbox = Outbox::new(options.node.name.clone(), epoch, sequence);
         let mut observer = Self {
             binder: Binder::new(options.bind.clone()),
             books: books(kept),
             ring_full: 0,
+            journaling: Trouble::new("writing the journal, before edges are delivered,"),
+            teller: Teller::default(),
             is_news: true,
             kernel,
             attacher,
@@ -151,7 +161,7 @@ impl Observer {
             observer.first_scan(links);
         }
         observer.retire_other_versions()?;
-        let timers = Timers::new(observer.options.walk_interval);
+        let timers = Timers::new(observer.options.walk_interval, observer.options.hurry);
         Ok((
             observer,
             Sources {
@@ -185,6 +195,7 @@ impl Observer {
         let dead = dead.filter(|known| !known.is_dead() && !alive.contains_key(&known.handle));
         let dead: Vec<u32> = dead.map(|known| known.handle).collect();
         dead.into_iter().for_each(|handle| self.died(handle));
+        self.know_strays();
         if !adopted.is_empty() {
             let (node, interfaces) = (self.name(), alive.len());
             info!(node, interfaces, "taken over from an earlier process");
@@ -210,11 +221,17 @@ impl Observer {
         Ok(())
     }
 
-    /// Makes a record of an interface that the kernel knows and the journal does not.
+    /// Makes a record of an interface that the kernel knows and the journal does not, or only by its handle.
     fn know(&mut self, handle: u32, ifindex: u32) {
-        if self.books.interfaces.get(handle).is_some() {
-            return;
+        match self.books.interfaces.get_mut(handle) {
+            Some(known) if known.ifindex == 0 => known.ifindex = ifindex,
+            Some(_) => return,
+            None => self.make_known(handle, ifindex),
         }
+        self.keep_interface(handle);
+    }
+
+    fn make_known(&mut self, handle: u32, ifindex: u32) {
         warn!(
             node = self.name(),
             ifindex, handle, "the journal does not know this interface"
@@ -226,7 +243,25 @@ impl Observer {
             ..Interface::new(handle, ifindex, &format!("if{ifindex}"))
         };
         self.books.interfaces.insert(interface);
-        self.keep_interface(handle);
+    }
+
+    /// Makes records of interfaces that are gone, of which neither the kernel nor the journal knows, but whose edges are
+    /// in the maps: they may be told by the addresses that their pod used.
+    fn know_strays(&mut self) {
+        if let Err(error) = self.walk() {
+            return warn!(node = self.name(), "cannot read edges: {error}");
+        }
+        let handles = self.books.account.iter().map(|(key, _)| key.interface);
+        let strays: BTreeSet<u32> = handles
+            .filter(|handle| self.books.interfaces.get(*handle).is_none())
+            .collect();
+        for handle in strays {
+            self.make_known(handle, 0);
+            if let Some(interface) = self.books.interfaces.get_mut(handle) {
+                interface.dead_since = Some(kernel_now());
+            }
+            self.keep_interface(handle);
+        }
     }
 
     /// Observes what there is; an interface that was taken over is told by its living handle.
@@ -258,11 +293,7 @@ fn epoch(kernel: &Kernel) -> Result<Epoch, ObserverError> {
 
 fn attacher(options: &ObserverOptions, kernel: &mut Kernel) -> Result<Attacher, ObserverError> {
     let epoch = kernel.epoch_instance()?;
-    let programs = kernel.programs()?;
-    let programs = Programs {
-        from_pod: descriptor(programs.from_pod)?,
-        to_pod: descriptor(programs.to_pod)?,
-    };
+    let programs = Programs::try_from(kernel.programs()?)?;
     let options = attach::Options {
         mechanism: options.mechanism,
         instance: options.instance.clone(),
@@ -271,18 +302,6 @@ fn attacher(options: &ObserverOptions, kernel: &mut Kernel) -> Result<Attacher, 
         pins: options.pins.clone(),
     };
     Ok(Attacher::new(options, programs)?)
-}
-
-/// A descriptor of a loaded program that stays open by itself.
-fn descriptor(program: &SchedClassifier) -> Result<std::os::fd::OwnedFd, ObserverError> {
-    let system = |source| ObserverError::System {
-        doing: "open the loaded program",
-        source,
-    };
-    let fd = program
-        .fd()
-        .map_err(|error| system(std::io::Error::other(error)))?;
-    fd.as_fd().try_clone_to_owned().map_err(system)
 }
 
 fn books(kept: Kept) -> Books {

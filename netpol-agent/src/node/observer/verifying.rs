@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use netpol_common::abi::UDP;
 use tracing::warn;
 
-use super::Observer;
+use super::telling::Which;
+use super::{Observer, ObserverError};
 use crate::node::addresses;
-use crate::node::attach::State;
+use crate::node::attach::{Programs, State};
 use crate::node::links::{self, Link};
 use crate::node::sided::{Passed, Sight, judge};
 
 impl Observer {
     /// Verifies programs, judges what they see, and reads the node's addresses anew.
     pub(super) fn verify(&mut self) {
+        if self.attacher.wants_spare()
+            && let Err(error) = self.load_spare()
+        {
+            warn!(node = self.name(), "{error}");
+        }
         for (ifindex, state) in self.attacher.verify() {
             match state {
                 Ok(state) => self.found(ifindex, state),
@@ -29,7 +35,15 @@ impl Observer {
         }
         self.read_addresses();
         self.set_aside();
+        self.tell(Which::News);
         self.is_news = true;
+    }
+
+    /// Loads the programs again, so that they can go before others without a gap.
+    fn load_spare(&mut self) -> Result<(), ObserverError> {
+        let spare = Programs::try_from(self.kernel.load_again()?)?;
+        self.attacher.set_spare(spare);
+        Ok(())
     }
 
     /// Reads the addresses of the node's own interfaces.

@@ -13,6 +13,7 @@ const CAPACITY: Capacity = Capacity {
     edges: 1000,
     attempts: 1000,
     quota: 100,
+    hurry: 1,
 };
 const NOW: u64 = 1000 * HOUR;
 const OWN: &str = "10.1.0.5";

@@ -45,8 +45,7 @@ impl Agent {
                 "info,netpol_agent=debug",
             ])
             .args(["--node", &format!("{NODE}={}", lab.node())])
-            .arg("--inventory")
-            .arg(lab.inventory())
+            .args(lab.source())
             .arg("--state-dir")
             .arg(lab.state())
             .env("NETPOL_BPFFS", lab.bpffs())

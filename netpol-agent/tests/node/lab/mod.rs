@@ -7,11 +7,12 @@ mod traffic;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use jiff::Timestamp;
+use netpol_agent::node::attach::{Instance, PinRoot};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns};
 
@@ -27,6 +28,8 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) struct Lab {
     prefix: String,
     directory: tempfile::TempDir,
+    /// The cluster that the agent reads, instead of the inventory.
+    kubeconfig: Option<PathBuf>,
     pods: BTreeMap<String, LabPod>,
 }
 
@@ -59,6 +62,7 @@ impl Lab {
         let lab = Self {
             prefix: format!("{random}-{}", std::process::id()),
             directory,
+            kubeconfig: None,
             pods: BTreeMap::new(),
         };
         lab.make_node();
@@ -98,6 +102,32 @@ impl Lab {
     /// The agent's state directory.
     pub(crate) fn state(&self) -> PathBuf {
         self.directory.path().join("state")
+    }
+
+    /// Where the maps of its agents are pinned.
+    pub(crate) fn pins(&self) -> PinRoot {
+        let agent: Instance = "default".parse().unwrap();
+        PinRoot::new(&self.bpffs(), &agent.of_node(NODE).unwrap())
+    }
+
+    /// Makes agents read a cluster, at an address on the host's loopback, instead of the inventory.
+    pub(crate) fn read_cluster(&mut self, server: SocketAddr) {
+        let path = self.directory.path().join("kubeconfig");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
+             clusters: [{{name: lab, cluster: {{server: 'http://{server}'}}}}]\n\
+             contexts: [{{name: lab, context: {{cluster: lab, user: lab}}}}]\nusers: [{{name: lab, user: {{}}}}]\n"
+        );
+        fs::write(&path, text).unwrap();
+        self.kubeconfig = Some(path);
+    }
+
+    /// The arguments that say where objects are read from.
+    fn source(&self) -> [PathBuf; 2] {
+        match &self.kubeconfig {
+            Some(path) => ["--kubeconfig".into(), path.clone()],
+            None => ["--inventory".into(), self.inventory()],
+        }
     }
 
     /// The inventory.
@@ -178,6 +208,11 @@ impl Lab {
         self.pods[name].address
     }
 
+    /// A pod's network namespace.
+    pub(crate) fn netns(&self, name: &str) -> String {
+        self.pods[name].netns.clone()
+    }
+
     /// Runs something in a pod's network namespace, on a thread of its own.
     pub(crate) fn inside<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
         within(&self.pods[name].netns, run)
@@ -245,11 +280,13 @@ fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap()
 }
 
-fn veth(pod: &str) -> String {
+/// The name of a pod's veth on the node.
+pub(crate) fn veth(pod: &str) -> String {
     format!("v-{pod}")
 }
 
-fn ip(arguments: &[&str]) {
+/// Runs `ip`.
+pub(crate) fn ip(arguments: &[&str]) {
     let output = Command::new("ip")
         .args(arguments)
         .output()
