@@ -11,12 +11,37 @@ use serde::{Deserialize, Serialize};
 use crate::lab::state::replace;
 use crate::{command, say, setup, workspace};
 
-/// The groups of benchmarks, each with its bench targets of `netpol-agent`.
-const GROUPS: &[(&str, &[&str])] = &[
-    ("coverage", &["coverage"]),
-    ("datapath", &["datapath"]),
-    ("veth", &["veth"]),
+/// The groups of benchmarks.
+const GROUPS: &[Group] = &[
+    Group {
+        name: "coverage",
+        targets: &["coverage"],
+        with_kernel: false,
+    },
+    Group {
+        name: "datapath",
+        targets: &["datapath"],
+        with_kernel: true,
+    },
+    Group {
+        name: "veth",
+        targets: &["veth"],
+        with_kernel: true,
+    },
+    Group {
+        name: "policy",
+        targets: &["policy"],
+        with_kernel: false,
+    },
 ];
+
+struct Group {
+    name: &'static str,
+    /// Its bench targets of `netpol-agent`.
+    targets: &'static [&'static str],
+    /// Whether it needs the kernel crate and privileges.
+    with_kernel: bool,
+}
 
 /// One figure.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -32,29 +57,30 @@ struct Figure {
 ///
 /// If there is no such group, a benchmark fails, or prints no figure.
 pub fn run(group: Option<&str>) -> Result<()> {
-    let chosen = |(name, _): &&(&str, _)| group.is_none_or(|group| group == *name);
-    let targets: Vec<&str> = GROUPS
+    let chosen: Vec<&Group> = GROUPS
         .iter()
-        .filter(chosen)
-        .flat_map(|(_, targets)| *targets)
-        .copied()
+        .filter(|known| group.is_none_or(|group| group == known.name))
         .collect();
-    if targets.is_empty() {
-        let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+    if chosen.is_empty() {
+        let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
         bail!(
             "no group {:?} of benchmarks; there is: {}",
             group.unwrap_or_default(),
             known.join(", ")
         );
     }
-    setup::check_kernel()?;
-    for target in targets {
-        let figures = measure(target)?;
-        if figures.is_empty() {
-            bail!("the benchmark {target} printed no figure");
+    if chosen.iter().any(|group| group.with_kernel) {
+        setup::check_kernel()?;
+    }
+    for group in chosen {
+        for target in group.targets {
+            let figures = measure(target, group.with_kernel)?;
+            if figures.is_empty() {
+                bail!("the benchmark {target} printed no figure");
+            }
+            print(&figures);
+            keep(&results(), figures)?;
         }
-        print(&figures);
-        keep(&results(), figures)?;
     }
     Ok(())
 }
@@ -63,7 +89,11 @@ fn results() -> PathBuf {
     workspace().join("target/bench/results.jsonl")
 }
 
-fn measure(target: &str) -> Result<Vec<Figure>> {
+fn measure(target: &str, with_kernel: bool) -> Result<Vec<Figure>> {
+    let features: &[&str] = match with_kernel {
+        true => &["--features", "bench"],
+        false => &["--no-default-features"],
+    };
     let mut cargo = Command::new("cargo");
     cargo
         .args([
@@ -71,11 +101,10 @@ fn measure(target: &str) -> Result<Vec<Figure>> {
             "--locked",
             "--package",
             "netpol-agent",
-            "--features",
-            "bench",
             "--bench",
             target,
         ])
+        .args(features)
         .current_dir(workspace())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());

@@ -1,8 +1,12 @@
 //! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
 
+mod explained;
 mod formats;
+mod growth;
 mod judge;
+mod lasting;
 mod least;
 mod models;
+mod order;
 mod promises;
 mod world;

@@ -258,7 +258,7 @@ proptest! {
 }
 
 /// The ends that a peer stands for: its pods, or its addresses.
-fn ends(case: &Case, peer: &Peer) -> Ends {
+pub(super) fn ends(case: &Case, peer: &Peer) -> Ends {
     let outside =
         |addresses: &BTreeSet<IpAddr>| addresses.iter().map(|address| (None, *address)).collect();
     match peer {

@@ -97,7 +97,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
     })
 }
 
-fn any_workload() -> impl Strategy<Value = (&'static str, &'static str, Workload)> {
+pub(super) fn any_workload() -> impl Strategy<Value = (&'static str, &'static str, Workload)> {
     let namespace = prop::sample::select(&["a", "b"][..]);
     let kind = prop::sample::select(&["Deployment", "Deployment", "CronJob", "Pod"][..]);
     let more_pods =
@@ -130,7 +130,10 @@ fn any_workload() -> impl Strategy<Value = (&'static str, &'static str, Workload
         })
 }
 
-fn any_labels(keys: &'static [&'static str], most: usize) -> impl Strategy<Value = Labels> {
+pub(super) fn any_labels(
+    keys: &'static [&'static str],
+    most: usize,
+) -> impl Strategy<Value = Labels> {
     let label = (
         prop::sample::select(keys),
         prop::sample::select(&["x", "y", "z"][..]),

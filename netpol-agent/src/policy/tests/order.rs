@@ -1,0 +1,69 @@
+//! Deterministic: the order in which things become known changes nothing, nor does what was known before.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use netpol_common::names::WorkloadName;
+use proptest::prelude::*;
+
+use super::world::{Case, any_case};
+use crate::graph::Evidence;
+use crate::identity::EdgeId;
+use crate::policy::emit::kubernetes;
+use crate::policy::{Policy, Proposal, Synthesiser, synthesise};
+
+/// A case, an order of its edges, and which of them were known otherwise before.
+fn any_history() -> impl Strategy<Value = (Case, Vec<EdgeId>, Vec<bool>)> {
+    any_case().prop_flat_map(|case| {
+        let edges: Vec<EdgeId> = case.graph.edges.keys().cloned().collect();
+        let before = prop::collection::vec(any::<bool>(), edges.len());
+        (Just(case), Just(edges).prop_shuffle(), before)
+    })
+}
+
+fn by_workload(proposal: &Proposal) -> BTreeMap<&WorkloadName, &Policy> {
+    let policies = proposal.policies.iter();
+    policies.map(|policy| (&policy.workload, policy)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    /// Edges that become known one by one, in any order and corrected later, come to what all at once come to.
+    #[test]
+    fn deterministic((case, edges, before) in any_history()) {
+        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Borrowed(&case.options));
+        let mut synthesiser = Synthesiser::new(cluster, options);
+        for (edge, _) in edges.iter().zip(&before).filter(|(_, before)| **before) {
+            synthesiser.learn(edge, &Evidence::default());
+        }
+        for edge in &edges {
+            synthesiser.learn(edge, &case.graph.edges[edge]);
+        }
+        let at_once = synthesise(&case.graph, &case.cluster, &case.options);
+        prop_assert_eq!(&synthesiser.proposal(), &at_once);
+        let again = kubernetes::yaml_stream(&synthesiser.proposal().policies, true);
+        prop_assert_eq!(again, kubernetes::yaml_stream(&at_once.policies, true));
+    }
+
+    /// One workload proposed again has the policy of a full run, and an edge changes no policy but those it names.
+    #[test]
+    fn incremental((case, edges, _) in any_history()) {
+        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Borrowed(&case.options));
+        let mut synthesiser = Synthesiser::new(cluster, options);
+        let mut known = synthesiser.proposal();
+        for edge in &edges {
+            let changed = synthesiser.learn(edge, &case.graph.edges[edge]);
+            let next = synthesiser.proposal();
+            let (before, after) = (by_workload(&known), by_workload(&next));
+            for name in case.cluster.workloads.keys() {
+                let same = before.get(name) == after.get(name);
+                prop_assert!(same || changed.contains(name), "{} changed by {:?}", name, edge);
+                let (policy, findings) = synthesiser.resynthesise(name);
+                prop_assert_eq!(policy.as_ref(), after.get(name).copied());
+                prop_assert!(findings.iter().all(|finding| next.findings.contains(finding)));
+            }
+            known = next;
+        }
+    }
+}
