@@ -14,7 +14,7 @@ use crate::graph::{Counts, Evidence, FlowGraph, ViewEvidence};
 use crate::identity::objects::Labels;
 use crate::identity::{EdgeId, Index, Peer};
 use crate::inventory;
-use crate::policy::emit::kubernetes;
+use crate::policy::emit::{Format, kubernetes};
 use crate::policy::evaluate::{End, Pod};
 use crate::policy::finding::Finding;
 use crate::policy::{Cluster, Direction, Dns, Options, Proposal, Synthesiser, synthesise};
@@ -455,7 +455,7 @@ proptest! {
             }
             synthesiser.proposal()
         });
-        prop_assert_eq!(kubernetes::yaml_stream(&one.policies, true), kubernetes::yaml_stream(&other.policies, true));
+        prop_assert_eq!(Format::Yaml.text(&one.policies, true), Format::Yaml.text(&other.policies, true));
         prop_assert_eq!(one, other);
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::world::{Case, any_case};
 use crate::graph::Evidence;
 use crate::identity::EdgeId;
-use crate::policy::emit::kubernetes;
+use crate::policy::emit::Format;
 use crate::policy::{Policy, Proposal, Synthesiser, synthesise};
 
 /// A case, an order of its edges, and which of them were known otherwise before.
@@ -42,8 +42,8 @@ proptest! {
         }
         let at_once = synthesise(&case.graph, &case.cluster, &case.options);
         prop_assert_eq!(&synthesiser.proposal(), &at_once);
-        let again = kubernetes::yaml_stream(&synthesiser.proposal().policies, true);
-        prop_assert_eq!(again, kubernetes::yaml_stream(&at_once.policies, true));
+        let again = Format::Yaml.text(&synthesiser.proposal().policies, true);
+        prop_assert_eq!(again, Format::Yaml.text(&at_once.policies, true));
     }
 
     /// One workload proposed again has the policy of a full run, and an edge changes no policy but those it names.
