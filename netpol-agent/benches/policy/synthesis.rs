@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use netpol_agent::identity::Peer;
-use netpol_agent::policy::{Options, Proposal, Synthesiser, synthesise};
+use netpol_agent::policy::{Options, OptionsFor, Proposal, Synthesiser, synthesise};
 use netpol_common::words::Protocol;
 
 use crate::graph::{Random, Scene, edge, established, scene};
@@ -59,7 +59,7 @@ fn describe(name: &str, scene: &Scene, proposal: &Proposal) {
 
 /// Milliseconds to propose a workload's policy again after one new edge, the middle one of many workloads.
 fn resynthesis(scene: &Scene) -> f64 {
-    let options = Options::default();
+    let options = OptionsFor::default();
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(&scene.cluster), Cow::Borrowed(&options));
     for (edge, evidence) in &scene.graph.edges {
         synthesiser.learn(edge, evidence);

@@ -449,7 +449,7 @@ proptest! {
         let graph = graph(&owners);
         let [one, other] = [false, true].map(|backwards| {
             let cluster = Cluster::of(&index(&owners, 0, backwards));
-            let mut synthesiser = Synthesiser::new(Cow::Owned(cluster), Cow::Owned(Options::default()));
+            let mut synthesiser = Synthesiser::new(Cow::Owned(cluster), Cow::Owned(Options::default().into()));
             for (edge, evidence) in &graph.edges {
                 synthesiser.learn(edge, evidence);
             }

@@ -32,7 +32,7 @@ proptest! {
     /// Edges that become known one by one, in any order and corrected later, come to what all at once come to.
     #[test]
     fn deterministic((case, edges, before) in any_history()) {
-        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Borrowed(&case.options));
+        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
         let mut synthesiser = Synthesiser::new(cluster, options);
         for (edge, _) in edges.iter().zip(&before).filter(|(_, before)| **before) {
             synthesiser.learn(edge, &Evidence::default());
@@ -49,7 +49,7 @@ proptest! {
     /// One workload proposed again has the policy of a full run, and an edge changes no policy but those it names.
     #[test]
     fn incremental((case, edges, _) in any_history()) {
-        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Borrowed(&case.options));
+        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
         let mut synthesiser = Synthesiser::new(cluster, options);
         let mut known = synthesiser.proposal();
         for edge in &edges {
