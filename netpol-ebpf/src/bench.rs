@@ -8,6 +8,7 @@
 
 mod maps;
 mod observe;
+mod parts;
 mod source;
 
 use aya_ebpf::macros::classifier;

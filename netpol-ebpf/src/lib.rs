@@ -17,7 +17,7 @@ mod pending;
 mod store;
 
 pub use counts::{Counts, Stats};
-pub use decide::decide;
+pub use decide::{decide, decide_on, other_protocol};
 pub use key::{Key, MAPPED, Side};
 pub use pending::{SETS, Set};
 pub use store::{Inserted, Interface, Store, Table};

@@ -4,6 +4,7 @@
 
 mod maps;
 mod observe;
+mod parts;
 mod source;
 
 use aya_ebpf::macros::classifier;

@@ -4,6 +4,8 @@ use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use netpol_ebpf::packet::{Bytes, Stop};
 
+use crate::parts;
+
 /// Headers end long before; the verifier wants a bound on every place.
 const LIMIT: u32 = 0x7fff;
 
@@ -24,12 +26,6 @@ impl Linear {
             data: context.data(),
             end: context.data_end(),
         }
-    }
-
-    /// Whether that is not all of the packet.
-    #[inline(always)]
-    pub(crate) fn is_part_of(self, context: &TcContext) -> bool {
-        (self.end - self.data) < context.len() as usize
     }
 
     #[inline(always)]
@@ -97,5 +93,10 @@ impl Bytes for Whole<'_> {
     #[inline(always)]
     fn half(&self, at: u32) -> Result<u16, Stop> {
         self.read(at).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn extensions(&self, first: u32, at: u32) -> Result<(u32, u32), Stop> {
+        parts::follow(self.0, first, at)
     }
 }

@@ -27,7 +27,6 @@ pub fn decide<S: Store>(
     packet: &mut Packet,
 ) -> Fate {
     match read {
-        Ok(Kind::Segment) if packet.is_plain_segment() && !store.one_sided() => Fate::TcpData,
         Ok(kind) => decide_on(store, side, ifindex, kind, packet),
         Err(Stop::End(Fate::OtherProtocol)) => other_protocol(store, ifindex),
         Err(Stop::End(fate)) => fate,
@@ -35,14 +34,18 @@ pub fn decide<S: Store>(
     }
 }
 
+/// Counts what a packet that could be read means for edges. Gives its fate.
 #[inline(always)]
-fn decide_on<S: Store>(
+pub fn decide_on<S: Store>(
     store: &S,
     side: Side,
     ifindex: u32,
     kind: Kind,
     packet: &mut Packet,
 ) -> Fate {
+    if kind == Kind::Segment && packet.is_plain_segment() && !store.one_sided() {
+        return Fate::TcpData;
+    }
     if let Err(fate) = check(packet, side, kind) {
         return fate;
     }
@@ -64,7 +67,7 @@ fn decide_on<S: Store>(
 
 /// Counts a packet of a protocol that makes no edges.
 #[inline(always)]
-fn other_protocol<S: Store>(store: &S, ifindex: u32) -> Fate {
+pub fn other_protocol<S: Store>(store: &S, ifindex: u32) -> Fate {
     let Some(interface) = store.interface(ifindex) else {
         return Fate::UnknownInterface;
     };
@@ -105,22 +108,15 @@ impl Packet {
     /// Completes the key for an edge of this direction.
     #[inline(always)]
     fn orient(&mut self, direction: Direction) {
-        self.key.direction = direction as u8;
-        self.key.port = match direction {
-            Direction::Egress => self.remote_port,
-            Direction::Ingress => self.local_port,
-        };
+        let direction = core::hint::black_box(direction as u8);
+        self.key.direction = direction;
+        self.key.port = choose(direction, self.remote_port, self.local_port);
     }
 
     /// The port that is not in the key.
-    ///
-    /// Chosen by its bits: of a choice by comparison the bpf target makes one of two places to load from, which the
-    /// verifier refuses without CAP_PERFMON.
     #[inline(always)]
     const fn client_port(&self) -> u16 {
-        let remote = (self.key.direction as u16).wrapping_neg();
-        const { assert!(Direction::Egress as u8 == 0 && Direction::Ingress as u8 == 1) };
-        (self.local_port & !remote) | (self.remote_port & remote)
+        choose(self.key.direction, self.local_port, self.remote_port)
     }
 
     #[inline(always)]
@@ -135,6 +131,17 @@ impl Packet {
     const fn destination_port(&self, side: Side) -> u16 {
         self.source_port(side.opposite())
     }
+}
+
+/// One of two ports, by the number of a direction.
+///
+/// Chosen by its bits, and those not known to the compiler: of a choice by comparison the bpf target makes one of two
+/// places to load from, which the verifier refuses without CAP_PERFMON.
+#[inline(always)]
+const fn choose(direction: u8, egress: u16, ingress: u16) -> u16 {
+    const { assert!(Direction::Egress as u8 == 0 && Direction::Ingress as u8 == 1) };
+    let mask = (direction as u16).wrapping_neg();
+    (egress & !mask) | (ingress & mask)
 }
 
 /// What an address may stand for on the wire.

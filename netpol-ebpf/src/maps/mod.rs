@@ -7,6 +7,7 @@ pub(crate) mod interface_stats;
 pub(crate) mod interfaces;
 pub(crate) mod meta;
 pub(crate) mod pending;
+pub(crate) mod scratch;
 pub(crate) mod sights;
 
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;

@@ -1,6 +1,6 @@
 //! Where headers are read from.
 
-use super::Stop;
+use super::{Stop, ip};
 
 /// A packet from its Ethernet header on.
 pub trait Bytes {
@@ -24,6 +24,20 @@ pub trait Bytes {
     ///
     /// [`Stop::Short`] if the source ends before.
     fn half(&self, at: u32) -> Result<u16, Stop>;
+
+    /// Follows IPv6 extension headers, of which the one at byte `at` is of type `first`, to the transport header: its
+    /// protocol and place.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Short`] if the source ends before, or the fate of the packet if it has no transport header to read.
+    #[inline(always)]
+    fn extensions(&self, first: u32, at: u32) -> Result<(u32, u32), Stop>
+    where
+        Self: Sized,
+    {
+        ip::follow_extensions(self, first, at)
+    }
 }
 
 /// The part of a packet that can be read directly, in tests.

@@ -85,14 +85,14 @@ fn embedded<B: Bytes>(
         Side::FromPod => packet.key.remote,
         Side::ToPod => packet.key.local,
     };
-    if receiver != source || !matches!(transport.protocol, TCP | UDP | SCTP) {
+    if receiver != source || !matches!(transport.protocol as u8, TCP | UDP | SCTP) {
         return Err(Stop::End(Fate::Icmp));
     }
     let [ports, sequence] = bytes.words::<2>(transport.at).map_err(plain)?;
     packet.set_addresses(side.opposite(), source, destination);
     packet.set_ports(side.opposite(), ports);
     packet.sequence = u32::from_be(sequence);
-    packet.key.protocol = transport.protocol;
+    packet.key.protocol = transport.protocol as u8;
     Ok(Kind::Unreachable)
 }
 

@@ -1,23 +1,39 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200), down to the transport header.
 
-use netpol_common::abi::{Fate, SCTP, TCP, UDP};
+use netpol_common::abi::{Fate, TCP};
 
-use super::{Bytes, Kind, Packet, Stop, icmp, mapped, transport};
+use super::{Bytes, Packet, Stop, mapped, transport};
 use crate::key::{MAPPED, Side};
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+/// Over IPv4 only.
+pub(super) const ICMP: u32 = 1;
+/// Over IPv6 only.
+pub(super) const ICMPV6: u32 = 58;
 /// How many IPv6 extension headers are followed.
 const MAX_EXTENSIONS: u32 = 8;
 /// Bytes of Ethernet before an untagged IP header.
 const ETHERNET: u32 = 14;
 
-/// The transport header of a packet: what it is, where it is, and where the packet ends by its own word.
-#[derive(Clone, Copy)]
-pub(super) struct Transport {
-    pub(super) protocol: u8,
-    pub(super) at: u32,
-    pub(super) end: u32,
+/// The transport header of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Transport {
+    /// What it is: a `u8`, but of the size of the others, since the bpf target copies padding, which the verifier refuses.
+    pub protocol: u32,
+    /// Where it begins.
+    pub at: u32,
+    /// Where the packet ends by its own word.
+    pub end: u32,
+}
+
+impl Transport {
+    /// Refuses the protocol that belongs to the other family.
+    #[inline(always)]
+    fn unless(self, other: u32) -> Result<Self, Stop> {
+        if self.protocol == other {
+            return Err(Stop::End(Fate::OtherProtocol));
+        }
+        Ok(self)
+    }
 }
 
 /// The fields of an IPv4 header that matter.
@@ -40,22 +56,15 @@ pub(super) fn v4<B: Bytes>(
     at: u32,
     side: Side,
     packet: &mut Packet,
-) -> Result<Kind, Stop> {
+) -> Result<Transport, Stop> {
     let V4 {
         transport,
         source,
         destination,
     } = header_v4(bytes, at)?;
     packet.set_addresses(side, mapped(source), mapped(destination));
-    packet.key.protocol = transport.protocol;
-    match transport.protocol {
-        TCP => transport::tcp(bytes, transport, side, packet),
-        UDP => transport::udp(bytes, transport, side, packet),
-        _ if B::SHALLOW => Err(Stop::Deep),
-        SCTP => transport::sctp(bytes, transport, side, packet),
-        ICMP => icmp::v4(bytes, transport, side, packet),
-        _ => Err(Stop::End(Fate::OtherProtocol)),
-    }
+    packet.key.protocol = transport.protocol as u8;
+    transport.unless(ICMPV6)
 }
 
 #[inline(always)]
@@ -64,22 +73,15 @@ pub(super) fn v6<B: Bytes>(
     at: u32,
     side: Side,
     packet: &mut Packet,
-) -> Result<Kind, Stop> {
+) -> Result<Transport, Stop> {
     let V6 {
         transport,
         source,
         destination,
     } = header_v6(bytes, at)?;
     packet.set_addresses(side, source, destination);
-    packet.key.protocol = transport.protocol;
-    match transport.protocol {
-        TCP => transport::tcp(bytes, transport, side, packet),
-        UDP => transport::udp(bytes, transport, side, packet),
-        _ if B::SHALLOW => Err(Stop::Deep),
-        SCTP => transport::sctp(bytes, transport, side, packet),
-        ICMPV6 => icmp::v6(bytes, transport, side, packet),
-        _ => Err(Stop::End(Fate::OtherProtocol)),
-    }
+    packet.key.protocol = transport.protocol as u8;
+    transport.unless(ICMP)
 }
 
 /// Reads an IPv4 header with its options.
@@ -99,7 +101,7 @@ pub(super) fn header_v4<B: Bytes>(bytes: &B, at: u32) -> Result<V4, Stop> {
     }
     Ok(V4 {
         transport: Transport {
-            protocol: (u32::from_be(protocol) >> 16) as u8,
+            protocol: (u32::from_be(protocol) >> 16) & 0xff,
             at: at + if B::SHALLOW { 20 } else { length * 4 },
             end: end(at, first & 0xffff),
         },
@@ -122,9 +124,9 @@ pub(super) fn header_v6<B: Bytes>(bytes: &B, at: u32) -> Result<V6, Stop> {
     let length = u32::from_be(length);
     let payload = at + 40;
     let (protocol, at) = if B::SHALLOW {
-        ((length >> 8) as u8, payload)
+        ((length >> 8) & 0xff, payload)
     } else {
-        extensions(bytes, (length >> 8) as u8, payload)?
+        bytes.extensions((length >> 8) & 0xff, payload)?
     };
     Ok(V6 {
         transport: Transport {
@@ -137,9 +139,13 @@ pub(super) fn header_v6<B: Bytes>(bytes: &B, at: u32) -> Result<V6, Stop> {
     })
 }
 
-/// Follows extension headers to the transport header: its protocol and place.
+/// Does what [`Bytes::extensions`] says.
+///
+/// # Errors
+///
+/// As there.
 #[inline(always)]
-fn extensions<B: Bytes>(bytes: &B, first: u8, payload: u32) -> Result<(u8, u32), Stop> {
+pub fn follow_extensions<B: Bytes>(bytes: &B, first: u32, payload: u32) -> Result<(u32, u32), Stop> {
     let (mut next, mut at) = (first, payload);
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) {
@@ -153,7 +159,7 @@ fn extensions<B: Bytes>(bytes: &B, first: u8, payload: u32) -> Result<(u8, u32),
             AUTHENTICATION => (length + 2) * 4,
             _ => (length + 1) * 8,
         };
-        next = (word >> 24) as u8;
+        next = word >> 24;
     }
     if is_extension(next) {
         return Err(Stop::End(Fate::TooDeep));
@@ -161,14 +167,14 @@ fn extensions<B: Bytes>(bytes: &B, first: u8, payload: u32) -> Result<(u8, u32),
     Ok((next, at))
 }
 
-const FRAGMENT: u8 = 44;
+const FRAGMENT: u32 = 44;
 /// RFC 4302; its length is in words less 2.
-const AUTHENTICATION: u8 = 51;
+const AUTHENTICATION: u32 = 51;
 
 /// Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, Shim6 (the IANA list). Behind
 /// ESP nothing can be read, so it is a protocol like any other.
 #[inline(always)]
-const fn is_extension(protocol: u8) -> bool {
+const fn is_extension(protocol: u32) -> bool {
     matches!(
         protocol,
         0 | 43 | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140

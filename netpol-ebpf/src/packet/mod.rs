@@ -5,9 +5,10 @@ mod icmp;
 mod ip;
 mod transport;
 
-use netpol_common::abi::Fate;
+use netpol_common::abi::{self, Fate};
 
 pub use bytes::{Bytes, Head};
+pub use ip::{Transport, follow_extensions};
 
 use crate::key::{Key, MAPPED, Side};
 
@@ -21,6 +22,7 @@ const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
 /// What a packet is, as far as edges care.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
 pub enum Kind {
     /// TCP.
     Segment,
@@ -49,6 +51,15 @@ pub struct Packet {
     pub sequence: u32,
     /// TCP: the acknowledgement number; SCTP: the verification tag.
     pub acknowledgement: u32,
+}
+
+/// The IP header of a packet, by the byte where it begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Network {
+    /// IPv4.
+    V4(u32),
+    /// IPv6.
+    V6(u32),
 }
 
 /// Why a packet was not read to its end.
@@ -93,6 +104,26 @@ pub mod chunk {
 /// [`Stop`], whose fate is the packet's.
 #[inline(always)]
 pub fn parse<B: Bytes>(bytes: &B, side: Side, packet: &mut Packet) -> Result<Kind, Stop> {
+    // The last step once for each family: if the two met in one place, the verifier would not know where they read.
+    match parse_link(bytes, packet)? {
+        Network::V4(at) => {
+            let transport = ip::v4(bytes, at, side, packet)?;
+            parse_transport(bytes, transport, side, packet)
+        }
+        Network::V6(at) => {
+            let transport = ip::v6(bytes, at, side, packet)?;
+            parse_transport(bytes, transport, side, packet)
+        }
+    }
+}
+
+/// The first step of [`parse`]: Ethernet and tags.
+///
+/// # Errors
+///
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_link<B: Bytes>(bytes: &B, packet: &mut Packet) -> Result<Network, Stop> {
     let [first] = bytes.words::<1>(0)?;
     packet.group = first.to_ne_bytes()[0] & 1 != 0;
     let mut at = ETHERTYPE;
@@ -110,9 +141,53 @@ pub fn parse<B: Bytes>(bytes: &B, side: Side, packet: &mut Packet) -> Result<Kin
         ethertype = bytes.half(at)?;
     }
     match ethertype {
-        IPV4 => ip::v4(bytes, at + 2, side, packet),
-        IPV6 => ip::v6(bytes, at + 2, side, packet),
+        IPV4 => Ok(Network::V4(at + 2)),
+        IPV6 => Ok(Network::V6(at + 2)),
         _ => Err(Stop::End(Fate::NotIp)),
+    }
+}
+
+/// The second step of [`parse`]: the IP header and all that belongs to it.
+///
+/// # Errors
+///
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_network<B: Bytes>(
+    bytes: &B,
+    network: Network,
+    side: Side,
+    packet: &mut Packet,
+) -> Result<Transport, Stop> {
+    match network {
+        Network::V4(at) => ip::v4(bytes, at, side, packet),
+        Network::V6(at) => ip::v6(bytes, at, side, packet),
+    }
+}
+
+/// The last step of [`parse`].
+///
+/// # Errors
+///
+/// As [`parse`].
+#[inline(always)]
+pub fn parse_transport<B: Bytes>(
+    bytes: &B,
+    transport: Transport,
+    side: Side,
+    packet: &mut Packet,
+) -> Result<Kind, Stop> {
+    const TCP: u32 = abi::TCP as u32;
+    const UDP: u32 = abi::UDP as u32;
+    const SCTP: u32 = abi::SCTP as u32;
+    match transport.protocol {
+        TCP => transport::tcp(bytes, transport, side, packet),
+        UDP => transport::udp(bytes, transport, side, packet),
+        _ if B::SHALLOW => Err(Stop::Deep),
+        SCTP => transport::sctp(bytes, transport, side, packet),
+        ip::ICMP => icmp::v4(bytes, transport, side, packet),
+        ip::ICMPV6 => icmp::v6(bytes, transport, side, packet),
+        _ => Err(Stop::End(Fate::OtherProtocol)),
     }
 }
 
