@@ -1,9 +1,10 @@
 //! What observing costs on a real veth, and whether edges are lost: `datapath.throughput_ratio`,
 //! `datapath.conn_rate_ratio`, `datapath.edges_lost`. Prints one JSON object a line.
 //!
-//! Two network namespaces of its own, joined by one veth: the node, where the programs attach, and the pod. Ratios
-//! alternate observed and unobserved stretches within one run and give the median of neighbouring pairs, so that a
-//! machine whose speed drifts slows both sides alike.
+//! Two network namespaces of its own, joined by one veth: the node, where the programs attach, and the pod. Rates are
+//! per second of processor time, so that what else runs on the machine counts for nothing but the state it leaves caches
+//! in. Ratios alternate observed and unobserved stretches within one run and give the median of neighbouring pairs, so
+//! that a machine whose speed drifts slows both sides alike.
 
 mod veth_lab;
 
@@ -17,10 +18,11 @@ use netpol_agent::kernel::{Kernel, KernelOptions, MapKind};
 use netpol_common::abi::InterfaceConfig;
 use veth_lab::{Load, VethLab};
 
-/// How long each stretch of a ratio lasts.
-const STRETCH: Duration = Duration::from_millis(250);
+/// How much each stretch of a ratio moves: bytes, connections.
+const BYTES: u64 = 128 << 20;
+const CONNECTIONS: u64 = 2000;
 /// How many pairs of stretches a ratio takes.
-const PAIRS: usize = 40;
+const PAIRS: usize = 101;
 /// How many edges the map holds, and how many are made.
 const EDGES: u32 = 65_536;
 /// How long the reader of the ring does not read.
@@ -31,22 +33,21 @@ const RING_BYTES: u32 = 4096;
 fn main() -> Result<()> {
     let lab = VethLab::new()?;
     let mut observer = Observer::new(&lab)?;
-    print(
-        "datapath.throughput_ratio",
-        ratio(&mut observer, &lab.bulk()?)?,
-        "ratio",
-    )?;
-    print(
-        "datapath.conn_rate_ratio",
-        ratio(&mut observer, &lab.connections()?)?,
-        "ratio",
-    )?;
-    let (lost, made, took) = edges_lost(&lab)?;
+    for (name, load) in [
+        ("throughput_ratio", lab.bulk(BYTES)?),
+        ("conn_rate_ratio", lab.connections(CONNECTIONS)?),
+    ] {
+        let ratio = ratio(&mut observer, &load).with_context(|| name.to_owned())?;
+        note(name, &ratio)?;
+        print(&format!("datapath.{name}"), ratio.median, "ratio")?;
+    }
+    drop(observer);
+    let (lost, took) = edges_lost(&lab).context("edges_lost")?;
     let stopped = STOPPED.as_secs();
     let took = took.as_secs_f64();
     writeln!(
         std::io::stderr(),
-        "edges_lost: {made} edges made in {took:.1} s, a ring of {RING_BYTES} bytes not read for {stopped} s"
+        "edges_lost: {EDGES} edges made in {took:.1} s, a ring of {RING_BYTES} bytes not read for {stopped} s"
     )?;
     print("datapath.edges_lost", f64::from(lost), "edges")
 }
@@ -117,10 +118,18 @@ fn loaded(error: aya::programs::ProgramError) -> Result<(), aya::programs::Progr
     }
 }
 
-/// Observed over unobserved: the median over pairs of stretches, which one comes first changing from pair to pair.
-fn ratio(observer: &mut Observer<'_>, load: &Load) -> Result<f64> {
-    stretch(load);
-    let mut ratios = Vec::new();
+/// Observed over unobserved.
+struct Ratio {
+    /// Of all pairs of stretches, which one comes first changing from pair to pair.
+    median: f64,
+    /// Half of the pairs lie between.
+    quartiles: [f64; 2],
+    /// The median rates without and with the programs.
+    rates: [f64; 2],
+}
+
+fn ratio(observer: &mut Observer<'_>, load: &Load) -> Result<Ratio> {
+    let (mut ratios, mut all) = (Vec::new(), [Vec::new(), Vec::new()]);
     for pair in 0..PAIRS {
         let mut rates = [0.0; 2];
         for turn in 0..2 {
@@ -128,21 +137,31 @@ fn ratio(observer: &mut Observer<'_>, load: &Load) -> Result<f64> {
             if observed {
                 observer.attach()?;
             }
-            rates[usize::from(observed)] = stretch(load);
+            rates[usize::from(observed)] = observer.lab.rate(load)?;
             observer.detach()?;
         }
         ratios.push(rates[1] / rates[0]);
+        for (all, rate) in all.iter_mut().zip(rates) {
+            all.push(rate);
+        }
     }
-    Ok(median(ratios))
+    ratios.sort_by(f64::total_cmp);
+    Ok(Ratio {
+        median: ratios[PAIRS / 2],
+        quartiles: [ratios[PAIRS / 4], ratios[PAIRS * 3 / 4]],
+        rates: all.map(median),
+    })
 }
 
-/// What the load moves in a second, over one stretch.
-fn stretch(load: &Load) -> f64 {
-    let (from, start) = (load.moved(), Instant::now());
-    std::thread::sleep(STRETCH);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let moved = (load.moved() - from) as f64;
-    moved / start.elapsed().as_secs_f64()
+/// Says how sure a ratio is.
+fn note(name: &str, ratio: &Ratio) -> Result<()> {
+    let ([low, high], [without, with]) = (ratio.quartiles, ratio.rates);
+    writeln!(
+        std::io::stderr(),
+        "{name}: half of {PAIRS} pairs within {low:.3} to {high:.3}; {without:.4e} a second of processor time without, \
+         {with:.4e} with the programs"
+    )
+    .context("stderr")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -151,8 +170,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// One-shot connections at full rate, each to another address, as many as the map holds, while nobody reads the
-/// ring. How many edges the map lacks at the end, how many were made, and how long that took.
-fn edges_lost(lab: &VethLab) -> Result<(u32, u32, Duration)> {
+/// ring. How many edges the map lacks at the end, and how long the connections took.
+fn edges_lost(lab: &VethLab) -> Result<(u32, Duration)> {
     let options = KernelOptions {
         ring_bytes: RING_BYTES,
         edges: EDGES,
@@ -161,7 +180,7 @@ fn edges_lost(lab: &VethLab) -> Result<(u32, u32, Duration)> {
     let mut observer = Observer::with(lab, &options)?;
     observer.attach()?;
     let start = Instant::now();
-    let made = lab.one_shot(EDGES)?;
+    lab.one_shot(EDGES)?;
     let took = start.elapsed();
     std::thread::sleep(STOPPED.saturating_sub(took));
     let mut found = 0;
@@ -169,5 +188,5 @@ fn edges_lost(lab: &VethLab) -> Result<(u32, u32, Duration)> {
         found += u32::from(value.answered > 0)
     })?;
     observer.detach()?;
-    Ok((made.saturating_sub(found), made, took))
+    Ok((EDGES.saturating_sub(found), took))
 }

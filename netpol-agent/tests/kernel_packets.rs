@@ -109,6 +109,16 @@ fn kernel_and_host_agree() {
 }
 
 #[test]
+fn kernel_and_host_agree_under_guards_against_speculation() {
+    with_rights(BPF | NET_ADMIN, || {
+        on_any_traffic(InterfaceConfig {
+            quota: 100,
+            ..InterfaceConfig::default()
+        });
+    });
+}
+
+#[test]
 fn kernel_and_host_agree_over_the_quota() {
     on_any_traffic(InterfaceConfig {
         quota: 2,

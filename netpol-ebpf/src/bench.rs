@@ -13,7 +13,7 @@ mod source;
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use netpol_ebpf::{Key, Side, Store as _, Table};
+use netpol_ebpf::{Side, Store as _, Table};
 
 const NEXT: i32 = -1;
 /// Where the words to vary are in an untagged IPv4 packet: destination, ports, sequence number.
@@ -45,11 +45,11 @@ fn empty(_context: TcContext) -> i32 {
 /// The cost of one look-up in a hash map of the size of `EDGES`.
 #[classifier]
 fn lookup(context: TcContext) -> i32 {
-    let key = Key {
-        interface: context.len(),
-        ..Key::default()
+    let Some(packet) = maps::scratch::blank() else {
+        return NEXT;
     };
-    match maps::Maps.find(Table::Edges, &key) {
+    packet.key.interface = context.len();
+    match maps::Maps.find(Table::Edges, &packet.key) {
         Some(_) => 0,
         None => NEXT,
     }

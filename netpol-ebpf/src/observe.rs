@@ -17,22 +17,7 @@ pub(crate) fn observe(context: &TcContext, side: Side) {
     } else {
         let fate = parts::look(context, side);
         #[cfg(feature = "log")]
-        tell(context, side, fate);
+        parts::tell(context, side, fate.into());
         counters::end(fate, context.len());
     }
-}
-
-/// Logs what became of a packet, in debug builds.
-#[cfg(feature = "log")]
-#[inline(always)]
-fn tell(context: &TcContext, side: Side, fate: u32) {
-    let from_pod = u32::from(matches!(side, Side::FromPod));
-    aya_log_ebpf::trace!(
-        context,
-        "packet of {} bytes on interface {}, from the pod: {}, fate: {}",
-        context.len(),
-        parts::ifindex(context),
-        from_pod,
-        fate
-    );
 }

@@ -25,7 +25,7 @@ macro_rules! part {
     ($(#[$doc:meta])* $body:ident($($number:ident)?) as $name:ident, $from_pod:ident, $to_pod:ident) => {
         $(#[$doc])*
         #[inline(always)]
-        fn $name(context: &TcContext, side: Side $(, $number: u64)?) -> u64 {
+        pub(crate) fn $name(context: &TcContext, side: Side $(, $number: u64)?) -> u64 {
             let skb = context.skb.skb;
             // The compiler knows what numbers come back, and would leave out the bounds that the verifier wants.
             black_box(match side {
@@ -79,6 +79,12 @@ part!(
 part!(
     /// Decides on ICMP.
     on_unreachable() as unreachable, unreachable_from_pod, unreachable_to_pod
+);
+
+#[cfg(feature = "log")]
+part!(
+    /// Logs the number of a packet's fate.
+    log(fate) as tell, tell_from_pod, tell_to_pod
 );
 
 /// Reads a packet and decides on it. Gives the number of its fate.
@@ -173,9 +179,10 @@ const TOO_DEEP: u64 = STOP + Fate::TooDeep as u64;
 #[inline(never)]
 extern "C" fn extensions(skb: *mut __sk_buff, first: u32, at: u32) -> u64 {
     let context = TcContext::new(skb);
-    number(packet::follow_extensions(&Whole(&context), first, at), |(protocol, at)| {
-        u64::from(protocol) << 32 | u64::from(at)
-    })
+    number(
+        packet::follow_extensions(&Whole(&context), first, at),
+        |(protocol, at)| u64::from(protocol) << 32 | u64::from(at),
+    )
 }
 
 #[inline(always)]
@@ -204,6 +211,21 @@ fn on(context: &TcContext, side: Side, kind: Kind) -> u64 {
         return Fate::Malformed as u64;
     };
     decide_on(&Maps, side, ifindex(context), kind, packet) as u64
+}
+
+#[cfg(feature = "log")]
+#[inline(always)]
+fn log(context: &TcContext, side: Side, fate: u64) -> u64 {
+    let from_pod = u32::from(matches!(side, Side::FromPod));
+    aya_log_ebpf::trace!(
+        context,
+        "packet of {} bytes on interface {}, from the pod: {}, fate: {}",
+        context.len(),
+        ifindex(context),
+        from_pod,
+        fate
+    );
+    0
 }
 
 #[inline(always)]

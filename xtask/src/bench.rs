@@ -20,12 +20,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "datapath",
-        targets: &["datapath"],
-        with_kernel: true,
-    },
-    Group {
-        name: "veth",
-        targets: &["veth"],
+        targets: &["datapath", "veth"],
         with_kernel: true,
     },
     Group {

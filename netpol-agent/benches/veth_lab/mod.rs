@@ -1,26 +1,27 @@
 //! Two network namespaces joined by a veth, and loads between them. All of it goes with the process.
+//!
+//! One thread, pinned to a core, does both ends of a load: it lives in the pod's namespace and has been handed the sockets
+//! of the node's. The kernel passes each packet through the veth to the other end within the system call that sends it,
+//! so the thread's own processor time is all that a connection or a byte costs, and other programs do not count.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, gettid};
 
 const DEVICE: &str = "veth0";
 /// All of this network is the node's: one listener answers for 2²⁴ addresses.
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const BULK_PORT: u16 = 5001;
-const CONNECTION_PORT: u16 = 5002;
-const ONE_SHOT_PORT: u16 = 5003;
+/// What is written at once.
+const CHUNK: usize = 128 * 1024;
 
-/// The calling thread's namespace is the node; the pod's is kept by a thread that runs the clients.
+/// The calling thread's namespace is the node; the pod's is kept by a thread that runs the loads.
 pub(crate) struct VethLab {
     ifindex: u32,
     pod: mpsc::Sender<Task>,
@@ -28,12 +29,13 @@ pub(crate) struct VethLab {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// A load that runs until it is dropped.
+/// One step of a load: how much it moved.
+type Step = Box<dyn FnMut() -> Result<u64> + Send>;
+
+/// A load: bytes on one connection, or connections.
 pub(crate) struct Load {
-    moved: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-    address: SocketAddrV4,
+    step: Arc<Mutex<Step>>,
+    stretch: u64,
 }
 
 impl VethLab {
@@ -44,6 +46,7 @@ impl VethLab {
         std::thread::spawn(move || {
             let result = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid());
             if ready.send(result).is_ok() {
+                pin(0);
                 tasks.into_iter().for_each(|task| task());
             }
         });
@@ -65,56 +68,60 @@ impl VethLab {
         self.ifindex
     }
 
-    /// One connection that sends as fast as it can; bytes that arrive are counted.
-    pub(crate) fn bulk(&self) -> Result<Load> {
-        let load = Load::new(BULK_PORT);
-        self.serve(
-            load,
-            |mut stream, moved| {
-                let mut buffer = vec![0; 256 * 1024];
-                while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                    moved.fetch_add(length as u64, Ordering::Relaxed);
-                }
-            },
-            |address, stop| {
-                let Ok(mut stream) = TcpStream::connect(address) else {
-                    return;
-                };
-                let buffer = vec![0; 256 * 1024];
-                while !stop.load(Ordering::Relaxed) && stream.write_all(&buffer).is_ok() {}
-            },
-        )
+    /// One connection that carries `stretch` bytes at a time to the node.
+    pub(crate) fn bulk(&self, stretch: u64) -> Result<Load> {
+        let (listener, address) = listen()?;
+        let mut sender = self.on_pod(move || Ok(TcpStream::connect(address)?))?;
+        let (mut receiver, _) = listener.accept()?;
+        sender.set_nonblocking(true)?;
+        receiver.set_nonblocking(true)?;
+        let mut buffer = vec![0; CHUNK];
+        let step = move || {
+            while some(sender.write(&buffer))?.is_some() {}
+            let mut moved = 0;
+            while let Some(length) = some(receiver.read(&mut buffer))? {
+                moved += length;
+            }
+            Ok(moved)
+        };
+        Ok(Load::new(step, stretch))
     }
 
-    /// Connections one after the other, each closed at once; each is counted when it is accepted.
-    pub(crate) fn connections(&self) -> Result<Load> {
-        let load = Load::new(CONNECTION_PORT);
-        self.serve(
-            load,
-            |_, moved| {
-                moved.fetch_add(1, Ordering::Relaxed);
-            },
-            |address, stop| {
-                while !stop.load(Ordering::Relaxed) {
-                    one_shot(address);
-                }
-            },
-        )
+    /// Connections one after the other, each reset at once so that no port is left waiting; `stretch` of them at a time.
+    pub(crate) fn connections(&self, stretch: u64) -> Result<Load> {
+        let (listener, address) = listen()?;
+        let step = move || one_shot(&listener, address).map(|()| 1);
+        Ok(Load::new(step, stretch))
     }
 
-    /// `count` connections, each to another address of the node. How many were answered.
-    pub(crate) fn one_shot(&self, count: u32) -> Result<u32> {
-        let load = self.serve(Load::new(ONE_SHOT_PORT), |_, _| (), |_, _| ())?;
-        let (done, answered) = mpsc::channel();
+    /// `count` connections, each to another address of the node.
+    pub(crate) fn one_shot(&self, count: u32) -> Result<()> {
+        let (listener, address) = listen()?;
+        let first = u32::from(NODE) + 256;
         self.on_pod(move || {
-            let address =
-                |n| SocketAddrV4::new(Ipv4Addr::from(u32::from(NODE) + 256 + n), ONE_SHOT_PORT);
-            let made = (0..count).filter(|n| one_shot(address(*n))).count();
-            let _ = done.send(made);
-        })?;
-        let made = answered.recv().context("the pod's thread ended")?;
-        drop(load);
-        Ok(u32::try_from(made)?)
+            (first..first + count).try_for_each(|server| {
+                let server = SocketAddrV4::new(server.into(), address.port());
+                one_shot(&listener, server).with_context(|| format!("connecting to {server}"))
+            })
+        })
+    }
+
+    /// Runs one stretch of a load: what it moved in a second of processor time.
+    pub(crate) fn rate(&self, load: &Load) -> Result<f64> {
+        let (step, stretch) = (Arc::clone(&load.step), load.stretch);
+        self.on_pod(move || {
+            let mut step = step
+                .lock()
+                .map_err(|_| anyhow!("an earlier stretch failed"))?;
+            // What has just been attached or detached is in no cache yet.
+            run(&mut step, stretch / 8)?;
+            let start = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+            let moved = run(&mut step, stretch)?;
+            let end = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let moved = moved as f64;
+            Ok(moved / Duration::from(end - start).as_secs_f64())
+        })
     }
 
     fn wire(&self, pod: Pid) -> Result<()> {
@@ -126,8 +133,7 @@ impl VethLab {
         ip(&format!("link set {DEVICE} up"))?;
         ip("route add local 10.0.0.0/8 dev lo")?;
         ip(&format!("route add 172.16.0.2/32 dev {DEVICE}"))?;
-        let (done, wired) = mpsc::channel();
-        self.on_pod(move || {
+        self.on_pod(|| {
             let commands = [
                 "link set lo up",
                 "address add 172.16.0.2/32 dev eth0",
@@ -136,92 +142,78 @@ impl VethLab {
                 // By a gateway: the table of neighbours does not hold as many addresses as are connected to.
                 "route add 10.0.0.0/8 via 10.0.0.1",
             ];
-            let _ = done.send(commands.into_iter().try_for_each(ip));
-        })?;
-        wired.recv().context("the pod's thread ended")?
+            commands.into_iter().try_for_each(ip)
+        })
     }
 
-    fn on_pod(&self, task: impl FnOnce() + Send + 'static) -> Result<()> {
-        self.pod
-            .send(Box::new(task))
-            .ok()
-            .context("the pod's thread ended")
-    }
-
-    /// Starts a server on the node, on the second core, and a client in the pod, on the first.
-    fn serve(
+    /// Runs a task in the pod's namespace, and waits for it.
+    fn on_pod<T: Send + 'static>(
         &self,
-        mut load: Load,
-        serve: impl Fn(TcpStream, &AtomicU64) + Send + 'static,
-        client: impl FnOnce(SocketAddrV4, &AtomicBool) + Send + 'static,
-    ) -> Result<Load> {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, load.address.port()))?;
-        listener.set_nonblocking(false)?;
-        let (moved, stop) = (Arc::clone(&load.moved), Arc::clone(&load.stop));
-        let server = std::thread::spawn(move || {
-            pin(1);
-            for stream in listener.incoming() {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                if let Ok(stream) = stream {
-                    serve(stream, &moved);
-                }
-            }
-        });
-        let (address, stop) = (load.address, Arc::clone(&load.stop));
-        self.on_pod(move || {
-            pin(0);
-            client(address, &stop);
-        })?;
-        load.threads.push(server);
-        Ok(load)
+        task: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (done, result) = mpsc::channel();
+        let task = move || {
+            // Nobody waits for it any more only if this program is ending.
+            let _ = done.send(task());
+        };
+        let sent = self.pod.send(Box::new(task));
+        sent.ok().context("the pod's thread ended")?;
+        result.recv().context("the pod's thread ended")?
     }
 }
 
 impl Load {
-    fn new(port: u16) -> Self {
+    fn new(step: impl FnMut() -> Result<u64> + Send + 'static, stretch: u64) -> Self {
+        let step: Step = Box::new(step);
         Self {
-            moved: Arc::default(),
-            stop: Arc::default(),
-            threads: Vec::new(),
-            address: SocketAddrV4::new(NODE, port),
-        }
-    }
-
-    /// What was moved so far: bytes or connections.
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(50));
-        // Wakes the server up from waiting for a connection.
-        let _ = TcpStream::connect(self.address);
-        for thread in std::mem::take(&mut self.threads) {
-            let _ = thread.join();
+            step: Arc::new(Mutex::new(step)),
+            stretch,
         }
     }
 }
 
-/// Connects and resets at once, so that no port is left waiting. Whether it was answered.
-fn one_shot(address: SocketAddrV4) -> bool {
-    let Ok(stream) = TcpStream::connect_timeout(&address.into(), Duration::from_secs(2)) else {
-        return false;
-    };
+/// Takes steps until this much has been moved, and says how much it was.
+fn run(step: &mut Step, stretch: u64) -> Result<u64> {
+    let mut moved = 0;
+    while moved < stretch {
+        moved += step()?;
+    }
+    Ok(moved)
+}
+
+/// A listener in the caller's namespace, and where it is.
+fn listen() -> Result<(TcpListener, SocketAddrV4)> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, SocketAddrV4::new(NODE, port)))
+}
+
+/// Connects, accepts, and resets. The kernel has queued the connection when the client's call returns.
+fn one_shot(listener: &TcpListener, address: SocketAddrV4) -> Result<()> {
+    let client = TcpStream::connect(address)?;
+    let server = listener.accept()?;
     let linger = nix::libc::linger {
         l_onoff: 1,
         l_linger: 0,
     };
-    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).is_ok()
+    nix::sys::socket::setsockopt(&client, nix::sys::socket::sockopt::Linger, &linger)?;
+    drop(client);
+    drop(server);
+    Ok(())
+}
+
+/// How many bytes were moved; `None` if none could be for now.
+fn some(result: std::io::Result<usize>) -> Result<Option<u64>> {
+    match result {
+        Ok(length) => Ok(Some(length as u64)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn pin(core: usize) {
     let mut cores = CpuSet::new();
-    // Without a second core, or without the right to choose, the load runs where it may.
+    // Without the right to choose, the load runs where it may.
     if cores.set(core).is_ok() {
         let _ = sched_setaffinity(Pid::from_raw(0), &cores);
     }

@@ -12,9 +12,7 @@ use aya::programs::ProgramError;
 #[non_exhaustive]
 pub enum KernelError {
     /// The kernel refused for want of rights.
-    #[error(
-        "no right to {doing}: run as root or with the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
-    )]
+    #[error("no right to {doing}: run as root or with the capabilities CAP_BPF and CAP_NET_ADMIN")]
     NoPrivileges {
         /// What was tried.
         doing: &'static str,
@@ -77,7 +75,7 @@ pub enum KernelError {
     Load(#[source] Box<EbpfError>),
     /// The verifier refused a program.
     #[error(
-        "the kernel refused the program {name}: grant CAP_PERFMON if it is missing, else report this with the kernel's \
+        "the kernel refused the program {name}: grant CAP_PERFMON if it is missing, and report this with the kernel's \
          version; the verifier's words follow"
     )]
     Program {

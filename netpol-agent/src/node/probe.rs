@@ -23,7 +23,7 @@ pub enum Capability {
     NetAdmin,
     /// Stands in for [`Capability::Bpf`] and [`Capability::Perfmon`].
     SysAdmin,
-    /// Loading without speculation barriers.
+    /// Loading without guards against speculation.
     Perfmon,
     /// Loading programs and making maps.
     Bpf,

@@ -15,6 +15,32 @@ const CONTEXT_IFINDEX: usize = 40;
 /// The loopback interface of any network namespace.
 pub(crate) const LOOPBACK: u32 = 1;
 
+/// Bits of `linux/capability.h`.
+pub(crate) const NET_ADMIN: u64 = 1 << 12;
+pub(crate) const NET_RAW: u64 = 1 << 13;
+pub(crate) const PERFMON: u64 = 1 << 38;
+pub(crate) const BPF: u64 = 1 << 39;
+
+/// Leaves the calling thread no capabilities but `kept`.
+pub(crate) fn keep(kept: u64) {
+    let header = [0x2008_0522_u32, 0];
+    let [low, high] = [kept as u32, (kept >> 32) as u32];
+    let sets = [low, low, 0, high, high, 0];
+    // SAFETY: version 3 of the structures, of two and of six words.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Runs `test` in a thread with no capabilities but these.
+pub(crate) fn with_rights(kept: u64, test: impl FnOnce() + Send) {
+    let thread = || {
+        keep(kept);
+        test();
+    };
+    let result = std::thread::scope(|scope| scope.spawn(thread).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
 /// Opens unpinned maps.
 pub(crate) fn open(options: &KernelOptions) -> Kernel {
     Kernel::open(options).expect("these tests need root and Linux 5.11")

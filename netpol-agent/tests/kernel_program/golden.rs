@@ -86,6 +86,15 @@ fn on_host(side: Side, frame: &[u8]) -> (&'static str, String) {
 
 #[test]
 fn each_packet_ends_as_written() {
+    end_as_written();
+}
+
+#[test]
+fn each_packet_ends_as_written_under_guards_against_speculation() {
+    with_rights(BPF | NET_ADMIN, end_as_written);
+}
+
+fn end_as_written() {
     let mut kernel = open(&small());
     for packet in packets().unwrap() {
         let Golden {

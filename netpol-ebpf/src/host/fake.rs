@@ -87,10 +87,12 @@ impl Fake {
             let mut packet = Packet::default();
             let read = match packet::parse(&head, side, &mut packet) {
                 Err(stop @ (Stop::Short | Stop::Deep)) => {
-                    if stop == Stop::Short && linear < frame.len() {
+                    packet = Packet::default();
+                    let read = packet::parse(&frame, side, &mut packet);
+                    if stop == Stop::Short && read != Err(Stop::Short) {
                         self.event(Event::NonLinear);
                     }
-                    packet::parse(&frame, side, &mut packet)
+                    read
                 }
                 read => read,
             };

@@ -145,7 +145,11 @@ pub(super) fn header_v6<B: Bytes>(bytes: &B, at: u32) -> Result<V6, Stop> {
 ///
 /// As there.
 #[inline(always)]
-pub fn follow_extensions<B: Bytes>(bytes: &B, first: u32, payload: u32) -> Result<(u32, u32), Stop> {
+pub fn follow_extensions<B: Bytes>(
+    bytes: &B,
+    first: u32,
+    payload: u32,
+) -> Result<(u32, u32), Stop> {
     let (mut next, mut at) = (first, payload);
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) {

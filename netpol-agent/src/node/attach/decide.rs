@@ -53,7 +53,7 @@ pub const TCX_KERNEL: KernelVersion = KernelVersion::new(6, 6);
 pub fn decide(probed: &ProbeResults, choice: AttachChoice) -> Result<Plan, AttachError> {
     let kernel = new_enough(&probed.release)?;
     privileged(probed)?;
-    let mut warnings = Vec::new();
+    let mut warnings = Vec::from_iter(guarded(probed));
     let mechanism = match choice {
         AttachChoice::Clsact => Mechanism::Clsact,
         AttachChoice::Tcx => tcx(kernel, probed).map(|()| Mechanism::Tcx)?,
@@ -95,9 +95,8 @@ fn new_enough(release: &str) -> Result<KernelVersion, AttachError> {
     Ok(kernel)
 }
 
-/// Without CAP_PERFMON the verifier also follows what a processor may speculate, and gives up on the program.
 fn privileged(probed: &ProbeResults) -> Result<(), AttachError> {
-    let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
+    let needed = [Capability::Bpf, Capability::NetAdmin];
     let missing: Vec<_> = needed
         .into_iter()
         .filter(|capability| !allows(probed, *capability))
@@ -111,6 +110,15 @@ fn privileged(probed: &ProbeResults) -> Result<(), AttachError> {
         Trial::Fails(errno) => Err(AttachError::BpfRefused { errno }),
         Trial::Works => Ok(()),
     }
+}
+
+/// Without CAP_PERFMON the kernel also verifies what a processor may speculate, and puts guards into the program.
+fn guarded(probed: &ProbeResults) -> Option<String> {
+    (!allows(probed, Capability::Perfmon)).then(|| {
+        "running without CAP_PERFMON: the kernel guards the program against speculation, which makes it slower; grant \
+         CAP_PERFMON to be rid of the guards"
+            .to_owned()
+    })
 }
 
 /// CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON, as in the kernel; netlink asks for CAP_NET_ADMIN itself.
@@ -263,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_capabilities_are_named_and_sys_admin_stands_in_for_bpf_and_perfmon() {
+    fn missing_capabilities_are_named_and_sys_admin_stands_in_for_bpf() {
         use Capability::{Bpf, NetAdmin, Perfmon, SysAdmin};
         for (held, missing) in [
-            (&[][..], &[Bpf, NetAdmin, Perfmon][..]),
+            (&[][..], &[Bpf, NetAdmin][..]),
             (&[Bpf, Perfmon], &[NetAdmin]),
             (&[NetAdmin, Perfmon], &[Bpf]),
-            (&[Bpf, NetAdmin], &[Perfmon]),
+            (&[Bpf, NetAdmin], &[]),
             (&[SysAdmin], &[NetAdmin]),
             (&[SysAdmin, NetAdmin], &[]),
             (&[Bpf, NetAdmin, Perfmon], &[]),
@@ -287,6 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn without_perfmon_it_runs_and_says_that_it_is_slower() {
+        use Capability::{Bpf, NetAdmin, Perfmon, SysAdmin};
+        for (held, slower) in [
+            (&[Bpf, NetAdmin][..], true),
+            (&[Bpf, NetAdmin, Perfmon], false),
+            (&[SysAdmin, NetAdmin], false),
+        ] {
+            let mut results = probed("6.18.1");
+            results.capabilities = Capabilities::of(held);
+            let decided = decide(&results, AttachChoice::Auto).unwrap();
+            let says = |warning: &String| {
+                warning.contains("without CAP_PERFMON") && warning.contains("slower")
+            };
+            assert_eq!(decided.warnings.iter().any(says), slower, "{decided:?}");
+        }
+    }
+
+    #[test]
     fn what_to_grant_is_in_the_message() {
         let mut results = probed("6.18.1");
         results.capabilities = Capabilities::default();
@@ -296,7 +322,7 @@ mod tests {
             decide(&results, AttachChoice::Auto)
                 .unwrap_err()
                 .to_string(),
-            "user 1000 may not observe packets: grant CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, or run as root"
+            "user 1000 may not observe packets: grant CAP_BPF, CAP_NET_ADMIN, or run as root"
         );
     }
 
@@ -374,9 +400,7 @@ mod tests {
             let kernel = KernelVersion::of_release(&results.release).unwrap();
             let sys_admin = results.capabilities.has(Capability::SysAdmin);
             let may = results.capabilities.has(Capability::NetAdmin)
-                && (sys_admin
-                    || results.capabilities.has(Capability::Bpf)
-                        && results.capabilities.has(Capability::Perfmon))
+                && (sys_admin || results.capabilities.has(Capability::Bpf))
                 && results.load == Trial::Works
                 && kernel >= MINIMUM_KERNEL;
             let tcx = kernel >= TCX_KERNEL && results.tcx == Trial::Works;
