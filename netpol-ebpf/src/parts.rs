@@ -49,10 +49,6 @@ macro_rules! part {
 }
 
 part!(
-    /// Reads what can be read directly. Gives the number of the kind.
-    read_head() as head, head_from_pod, head_to_pod
-);
-part!(
     /// Reads Ethernet by a helper. Gives where the IP header is.
     read_link() as link, link_from_pod, link_to_pod
 );
@@ -128,8 +124,9 @@ fn whole(context: &TcContext, side: Side) -> u64 {
     number
 }
 
+/// Reads what can be read directly. Gives the number of the kind. No part, since it is short and every packet's.
 #[inline(always)]
-fn read_head(context: &TcContext, side: Side) -> u64 {
+fn head(context: &TcContext, side: Side) -> u64 {
     let Some(packet) = scratch::blank() else {
         return SHORT;
     };
