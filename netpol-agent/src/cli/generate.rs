@@ -5,13 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Loaded, check_stdin};
 use super::options::Choices;
-use super::out_dir;
 use super::output::{note, print};
+use super::{out_dir, policies};
+use crate::policy::against::{Existing, missing};
 use crate::policy::emit::{Format, cilium};
-use crate::policy::{Cluster, Policy, synthesise};
+use crate::policy::evaluate::{Reading, World};
+use crate::policy::options::OptionsFor;
+use crate::policy::{Cluster, Options, Policy, Proposal, synthesise};
 
 /// Write NetworkPolicies that allow exactly the traffic that was seen
 #[derive(Args, Debug)]
@@ -35,6 +39,10 @@ pub(super) struct Arguments {
     /// Leave out the comments that name the traffic each rule rests on
     #[arg(long, env = "NETPOL_NO_EVIDENCE")]
     no_evidence: bool,
+    /// Write only what is missing beside the policies in P (a file, a directory, or - for stdin; may be repeated),
+    /// and tell what they already allow and which of their rules nothing uses
+    #[arg(long, env = "NETPOL_AGAINST", value_name = "P")]
+    against: Vec<PathBuf>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -52,8 +60,10 @@ impl Arguments {
             (None, _) => {}
         }
         let options = self.choices.options()?;
+        let paths = self.inputs.inventory.iter().chain(&self.inputs.flows);
+        check_stdin(paths.chain(&self.against))?;
         let loaded = self.inputs.load()?;
-        let proposal = synthesise(&loaded.graph, &Cluster::of(&loaded.index), &options);
+        let proposal = self.proposal(&loaded, &options)?;
         proposal
             .findings
             .iter()
@@ -65,6 +75,26 @@ impl Arguments {
         }
         self.write(&proposal.policies)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn proposal(&self, loaded: &Loaded, options: &Options) -> anyhow::Result<Proposal> {
+        let cluster = Cluster::of(&loaded.index);
+        if self.against.is_empty() {
+            return Ok(synthesise(&loaded.graph, &cluster, options));
+        }
+        let read = policies::read(&self.against)?;
+        policies::tell_others(&read.other_policies);
+        let read: Vec<NetworkPolicy> = read.policies.into_iter().map(|each| each.policy).collect();
+        let existing = Existing {
+            world: &World::of(&loaded.index),
+            policies: &read,
+            reading: Reading::default(),
+        };
+        let options = OptionsFor::from(options.clone());
+        let missing = missing(&loaded.graph, &cluster, &options, &existing);
+        let remarks = missing.remarks.iter();
+        remarks.for_each(|remark| note("finding", remark));
+        Ok(missing.proposal)
     }
 
     fn write(&self, policies: &[Policy]) -> anyhow::Result<()> {

@@ -43,6 +43,9 @@ pub struct Policy {
     /// Those parts of both that are about nodes and the API server. Formats that have words for these use them instead
     /// of addresses; others leave them out.
     pub entities: Vec<EntityRule>,
+    /// What policies that are there already allow of what was learned, in a sentence; only where this policy is to
+    /// complete them.
+    pub already: BTreeMap<Direction, String>,
 }
 
 /// Every one of some peers on every one of some ports.

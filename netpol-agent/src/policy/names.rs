@@ -34,6 +34,11 @@ pub(super) fn policy_names<'a>(
     names
 }
 
+/// A name with a hash, for a policy whose own name another object has.
+pub(super) fn other_name(workload: &WorkloadName) -> String {
+    hashed(workload, &plain(workload), LONGEST)
+}
+
 /// A label value that tells a workload apart within its namespace.
 pub(super) fn label_value(workload: &WorkloadName) -> String {
     let plain = plain(workload);

@@ -1,7 +1,7 @@
 //! From the flow graph to policies: what each workload learned, who its peers are, and the rules that say so.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -37,14 +37,20 @@ pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Pr
 /// Like [`synthesise`], with options that may differ between namespaces and workloads.
 #[must_use]
 pub fn synthesise_for(graph: &FlowGraph, cluster: &Cluster, options: &OptionsFor) -> Proposal {
+    taught(graph, cluster, options).proposal_of(graph)
+}
+
+/// A synthesiser that has learned every edge of a graph.
+pub(super) fn taught<'a>(
+    graph: &FlowGraph,
+    cluster: &'a Cluster,
+    options: &'a OptionsFor,
+) -> Synthesiser<'a> {
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(options));
     for (edge, evidence) in &graph.edges {
         synthesiser.learn(edge, evidence);
     }
-    let mut proposal = synthesiser.proposal();
-    proposal.findings.extend(remarks::of_unresolved(graph));
-    proposal.findings.sort();
-    proposal
+    synthesiser
 }
 
 /// What is known of a cluster and of the edges in it, so that the policy of one workload can be proposed again after
@@ -54,7 +60,11 @@ pub struct Synthesiser<'a> {
     cluster: Cow<'a, Cluster>,
     options: Cow<'a, OptionsFor>,
     workloads: Known,
+    left_out: LeftOutEdges,
 }
+
+/// Edges that make no rule at one of their ends, by the workload there.
+pub(super) type LeftOutEdges = BTreeMap<WorkloadName, BTreeSet<(Direction, Arc<EdgeId>)>>;
 
 /// Every workload of the cluster, and those that only the graph names.
 pub(super) type Known = IndexMap<WorkloadName, Workload>;
@@ -90,7 +100,27 @@ impl<'a> Synthesiser<'a> {
             cluster,
             options,
             workloads,
+            left_out: LeftOutEdges::new(),
         }
+    }
+
+    /// Makes no rule of these edges at these ends from now on.
+    pub(super) fn leave_out(&mut self, edges: LeftOutEdges) {
+        self.left_out = edges;
+    }
+
+    /// What each workload learned, with the DNS traffic that is allowed though it was not seen.
+    pub(super) fn everything_learned(&self) -> Vec<(&WorkloadName, Vec<Learned>)> {
+        let common = self.common().0;
+        let learners = self
+            .workloads
+            .iter()
+            .filter(|(_, known)| known.lessons.any());
+        let learned = learners.map(|(name, known)| {
+            let both = Direction::ALL.map(|way| self.learned(name, known, way, &common));
+            (name, both.into_iter().flatten().collect())
+        });
+        learned.collect()
     }
 
     /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now.
@@ -127,6 +157,14 @@ impl<'a> Synthesiser<'a> {
             .get(workload)
             .and_then(|known| self.policy(workload, known, &self.common().0, &mut findings));
         (policy, findings)
+    }
+
+    /// All policies and findings, those about what the graph could not resolve included.
+    pub(super) fn proposal_of(&self, graph: &FlowGraph) -> Proposal {
+        let mut proposal = self.proposal();
+        proposal.findings.extend(remarks::of_unresolved(graph));
+        proposal.findings.sort();
+        proposal
     }
 
     /// All policies and findings.
@@ -238,6 +276,10 @@ impl<'a> Synthesiser<'a> {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
         learned.retain(|one| !self.options.rejects(&one.support.edge));
+        if let Some(left_out) = self.left_out.get(name) {
+            let edge = |one: &Learned| (direction, Arc::clone(&one.support.edge));
+            learned.retain(|one| !left_out.contains(&edge(one)));
+        }
         learned
     }
 
@@ -309,6 +351,7 @@ impl<'a> Synthesiser<'a> {
             ingress,
             egress,
             entities: entities.into_iter().flatten().collect(),
+            already: BTreeMap::new(),
         })
     }
 }

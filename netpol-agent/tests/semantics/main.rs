@@ -2,4 +2,5 @@
 
 mod api_server;
 mod case;
+mod commands;
 mod sentences;

@@ -38,7 +38,7 @@ type Entity = Map<String, Value>;
 #[must_use]
 pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
     let mut comments = Comments::new();
-    let [ingress, egress] = Direction::ALL.map(|direction| rules(direction, policy, &mut comments));
+    let [ingress, egress] = Direction::ALL.map(|direction| rules(policy, direction, &mut comments));
     let value = json!({
         "apiVersion": "projectcalico.org/v3",
         "kind": "NetworkPolicy",
@@ -59,7 +59,7 @@ pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.
-fn rules(direction: Direction, policy: &Policy, comments: &mut Comments) -> Vec<Value> {
+fn rules(policy: &Policy, direction: Direction, comments: &mut Comments) -> Vec<Value> {
     let path = format!("/spec/{}", direction.name());
     let mut written = Vec::new();
     for rule in policy.rules(direction) {
@@ -67,8 +67,8 @@ fn rules(direction: Direction, policy: &Policy, comments: &mut Comments) -> Vec<
         comments.insert(format!("{path}/{}", written.len()), lines);
         written.extend(translate(direction, rule));
     }
-    if written.is_empty() {
-        comments.insert(path, vec![evidence::nothing(policy, direction)]);
+    if let Some(lines) = evidence::of_direction(policy, direction) {
+        comments.insert(path, lines);
     }
     written
 }

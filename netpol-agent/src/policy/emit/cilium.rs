@@ -107,8 +107,10 @@ fn rules(policy: &Policy, direction: Direction, comments: &mut Comments) -> Vec<
             vec![one(direction, "Entities", words, &rule.ports)],
         );
     }
+    if let Some(lines) = evidence::of_direction(policy, direction) {
+        comments.insert(path, lines);
+    }
     if written.is_empty() {
-        comments.insert(path, vec![evidence::nothing(policy, direction)]);
         written.push(json!({}));
     }
     written

@@ -57,7 +57,7 @@ pub(super) fn lines(direction: Direction, evidence: &[Support]) -> Vec<String> {
 }
 
 /// What is said of a direction without rules.
-pub(super) fn nothing(policy: &Policy, direction: Direction) -> String {
+fn nothing(policy: &Policy, direction: Direction) -> String {
     match policy.is_of_namespace() {
         true => format!("No {} but what other policies allow.", direction.name()),
         false => format!("No {} was seen.", direction.name()),
@@ -70,6 +70,14 @@ pub(super) fn subject(policy: &Policy) -> String {
         true => format!("every pod of the namespace {}", policy.workload.name),
         false => policy.workload.to_string(),
     }
+}
+
+/// What is said of a whole direction: what other policies allow of it, or that there is nothing to allow.
+pub(super) fn of_direction(policy: &Policy, direction: Direction) -> Option<Vec<String>> {
+    let already = policy.already.get(&direction).cloned();
+    let empty = policy.rules(direction).is_empty();
+    let said = already.or_else(|| empty.then(|| nothing(policy, direction)));
+    said.map(|line| vec![line])
 }
 
 /// What is to be said of each peer and each kind of word.

@@ -115,14 +115,13 @@ pub(super) fn ordered(value: Value) -> Value {
 
 /// Puts the evidence of each rule above it.
 fn annotate(comments: &mut Comments, path: &str, direction: Direction, policy: &Policy) {
-    let rules = policy.rules(direction);
     let path = format!("{path}/spec/{}", direction.name());
-    for (number, rule) in rules.iter().enumerate() {
+    for (number, rule) in policy.rules(direction).iter().enumerate() {
         let lines = evidence::lines(direction, &rule.evidence);
         comments.insert(format!("{path}/{number}"), lines);
     }
-    if rules.is_empty() {
-        comments.insert(path, vec![evidence::nothing(policy, direction)]);
+    if let Some(lines) = evidence::of_direction(policy, direction) {
+        comments.insert(path, lines);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What policies of ordinary clusters do not hold: strange names, and more than a format takes at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
@@ -58,6 +58,7 @@ fn policy(namespace: &str, name: &str, egress: Vec<Rule>) -> Policy {
         ingress: Vec::new(),
         egress,
         entities: Vec::new(),
+        already: BTreeMap::new(),
     }
 }
 

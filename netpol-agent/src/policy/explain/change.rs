@@ -35,6 +35,7 @@ const LISTED: usize = 10;
 
 /// A change to the policies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     /// What to do; together they allow the connection.
     pub steps: Vec<Step>,

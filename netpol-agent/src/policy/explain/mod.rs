@@ -13,6 +13,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::words::Protocol;
 use serde::Serialize;
@@ -55,6 +57,7 @@ pub struct Scene<'a> {
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// Who would open the connection.
     pub from: String,
@@ -75,11 +78,14 @@ pub struct Explanation {
 
 /// The verdict on clients and servers that are judged alike.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// The clients.
     pub clients: Vec<String>,
     /// The servers.
     pub servers: Vec<String>,
+    /// The families of addresses that they speak with each other: `IPv4`, `IPv6`.
+    pub families: BTreeSet<&'static str>,
     /// Whether both sides allow it.
     pub allowed: bool,
     /// What the client's side says.
@@ -90,6 +96,7 @@ pub struct Answer {
 
 /// What the policies of one side say.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SideAnswer {
     /// Whether this side allows it.
     pub allowed: bool,
@@ -105,6 +112,7 @@ pub struct SideAnswer {
 
 /// A rule, in words.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RuleAnswer {
     /// `namespace/policy#number`, numbered from 0 within its direction.
     pub rule: String,
@@ -148,6 +156,7 @@ pub fn explain(scene: &Scene<'_>, question: &Question<'_>) -> Explanation {
 }
 
 fn join(answer: &mut Answer, other: Answer) {
+    answer.families.extend(other.families);
     for (all, more) in [
         (&mut answer.clients, other.clients),
         (&mut answer.servers, other.servers),
@@ -182,6 +191,11 @@ fn answer(scene: &Scene<'_>, question: &Question<'_>, pair: &Pair<'_>) -> Answer
     Answer {
         clients: names(&pair.clients),
         servers: names(&pair.servers),
+        families: [match pair.client.address.is_ipv4() {
+            true => "IPv4",
+            false => "IPv6",
+        }]
+        .into(),
         allowed: verdict.allowed(),
         egress: side_answer(scene, &connection, Way::Egress, pair, &verdict.egress),
         ingress: side_answer(scene, &connection, Way::Ingress, pair, &verdict.ingress),
@@ -250,4 +264,24 @@ fn isolates(
         Way::Ingress => verdict.ingress.isolated,
         Way::Egress => verdict.egress.isolated,
     }
+}
+
+/// What each rule of a policy allows in one direction, in words; none, where the policy is not about that direction.
+pub(super) fn rules_in_words(policy: &NetworkPolicy, way: Way) -> Vec<String> {
+    let stated = policy
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.policy_types.as_ref());
+    let word = match way {
+        Way::Ingress => "Ingress",
+        Way::Egress => "Egress",
+    };
+    if stated.is_some_and(|types| !types.is_empty() && !types.iter().any(|of| of == word)) {
+        return Vec::new();
+    }
+    let rules = misses::rules(policy, way);
+    rules
+        .iter()
+        .map(|rule| words::rule(policy, way, rule))
+        .collect()
 }

@@ -29,7 +29,7 @@ impl Display for Explanation {
             (0, _) => "nobody speaks with anybody: their addresses are of different families",
             (all, some) if all == some => "allowed",
             (_, 0) => "denied",
-            _ => "allowed for some of their pods only",
+            _ => "allowed for some of their pods or addresses only",
         };
         writeln!(f, "{from} -> {to} {protocol} {port}: {verdict}")?;
         for answer in &self.answers {
@@ -50,7 +50,9 @@ impl Display for Explanation {
 fn write_heading(answer: &Answer, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let verdict = if answer.allowed { "allowed" } else { "denied" };
     let (clients, servers) = (named(&answer.clients), named(&answer.servers));
-    writeln!(f, "{clients} -> {servers}: {verdict}")
+    let over: Vec<&str> = answer.families.iter().copied().collect();
+    let over = over.join(" and ");
+    writeln!(f, "{clients} -> {servers} over {over}: {verdict}")
 }
 
 fn named(names: &[String]) -> String {

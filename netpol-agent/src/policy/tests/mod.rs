@@ -1,5 +1,6 @@
 //! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
 
+mod against;
 mod explained;
 mod formats;
 mod growth;

@@ -106,6 +106,7 @@ fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
             ingress,
             egress,
             entities: Vec::new(),
+            already: std::collections::BTreeMap::new(),
         };
         policies.map(policy).collect()
     })

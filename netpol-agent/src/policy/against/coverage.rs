@@ -1,0 +1,113 @@
+//! Whether policies that are there allow an edge at one of its ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use netpol_common::names::WorkloadName;
+
+use crate::identity::{EdgeId, Peer};
+use crate::policy::Cluster;
+use crate::policy::evaluate::{Compiled, Place, RuleId, Way, World};
+use crate::policy::model::Direction;
+
+/// Policies that are there, asked about edges.
+pub(super) struct Coverage<'a> {
+    cluster: &'a Cluster,
+    compiled: &'a Compiled,
+    /// The kinds of pods of each workload, each with whether it is IPv4's.
+    kinds: BTreeMap<WorkloadName, BTreeSet<Spot>>,
+}
+
+/// Whether it is IPv4's, and where.
+type Spot = (bool, Place);
+
+/// What the policies say of an edge at one of its ends.
+pub(super) struct Judged {
+    /// Whether they isolate that end and allow the edge, whichever pods take part.
+    pub(super) covered: bool,
+    /// The rules that allow it, for whichever pods.
+    pub(super) by: BTreeSet<RuleId>,
+}
+
+impl<'a> Coverage<'a> {
+    pub(super) fn new(cluster: &'a Cluster, world: &World, compiled: &'a Compiled) -> Self {
+        let mut kinds: BTreeMap<WorkloadName, BTreeSet<Spot>> = BTreeMap::new();
+        for (id, member) in world.pods() {
+            let places = compiled.places(id).iter();
+            let spots = places.map(|(address, place)| (address.is_ipv4(), place.kind()));
+            kinds
+                .entry(member.workload.clone())
+                .or_default()
+                .extend(spots);
+        }
+        Self {
+            cluster,
+            compiled,
+            kinds,
+        }
+    }
+
+    /// Whether every pod of a workload is isolated in a direction.
+    pub(super) fn isolated(&self, workload: &WorkloadName, way: Way) -> bool {
+        let spots = self.kinds.get(workload).into_iter().flatten();
+        let mut spots = spots.peekable();
+        spots.peek().is_some() && spots.all(|(_, place)| self.compiled.isolated(way, *place))
+    }
+
+    /// What the policies say of an edge at the end that `direction` is of.
+    pub(super) fn judge(
+        &self,
+        workload: &WorkloadName,
+        direction: Direction,
+        edge: &EdgeId,
+    ) -> Judged {
+        let other = match direction {
+            Direction::Ingress => &edge.client,
+            Direction::Egress => &edge.server,
+        };
+        let others = self.spots(other);
+        let mut judged = Judged {
+            covered: true,
+            by: BTreeSet::new(),
+        };
+        let mut pairs = 0;
+        for (v4, own) in self.kinds.get(workload).into_iter().flatten() {
+            for (_, other) in others.iter().filter(|(other_v4, _)| other_v4 == v4) {
+                pairs += 1;
+                let (protocol, port) = (edge.protocol, edge.port);
+                let side = match direction {
+                    Direction::Ingress => {
+                        self.compiled.verdict(*other, *own, protocol, port).ingress
+                    }
+                    Direction::Egress => self.compiled.verdict(*own, *other, protocol, port).egress,
+                };
+                judged.covered &= side.isolated && !side.by.is_empty();
+                judged.by.extend(side.by);
+            }
+        }
+        judged.covered &= pairs > 0;
+        judged
+    }
+
+    /// Where a peer is; where its node is, for what uses its node's network.
+    fn spots(&self, peer: &Peer) -> BTreeSet<Spot> {
+        let of_node = |name: &String| self.cluster.nodes.get(name).into_iter().flatten();
+        let addresses: BTreeSet<IpAddr> = match peer {
+            Peer::Workload(name) => {
+                let known = self.cluster.workloads.get(name);
+                let Some(known) = known.filter(|known| known.host_network) else {
+                    return self.kinds.get(name).cloned().unwrap_or_default();
+                };
+                known.nodes.iter().flat_map(of_node).copied().collect()
+            }
+            Peer::Node(name) => of_node(name).copied().collect(),
+            Peer::ApiServer => self.cluster.api_server.clone(),
+            Peer::External(address) => [*address].into(),
+        };
+        let spot = |address: IpAddr| (address.is_ipv4(), self.compiled.outside(address).kind());
+        addresses
+            .into_iter()
+            .map(|address| spot(address.to_canonical()))
+            .collect()
+    }
+}
