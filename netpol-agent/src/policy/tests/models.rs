@@ -37,6 +37,15 @@ const BLOCKS: [&str; 6] = [
     "2001:db8::1/128",
 ];
 
+/// Blocks that may be left out of the first, fourth and fifth of [`BLOCKS`].
+const LEFT_OUT: [(usize, &str); 5] = [
+    (0, "198.51.100.4/30"),
+    (0, "198.51.100.0/30"),
+    (3, "203.0.113.0/24"),
+    (3, "198.51.100.9/32"),
+    (4, "2001:db8::2/127"),
+];
+
 const PORTS: [u16; 5] = [1, 80, 81, 443, 65535];
 
 fn subset(of: &'static [&'static str], least: usize) -> impl Strategy<Value = BTreeSet<String>> {
@@ -65,9 +74,18 @@ fn any_peer() -> impl Strategy<Value = PolicyPeer> {
     let block = |number: usize| -> IpNet { BLOCKS[number].parse().unwrap() };
     let pods = (prop::option::of(namespaces()), any_selector(1))
         .prop_map(|(namespaces, pods)| PolicyPeer::Pods { namespaces, pods });
+    let except = prop::sample::select(&LEFT_OUT[..]).prop_map(move |(number, _)| {
+        let except = LEFT_OUT.iter().filter(|(of, _)| *of == number);
+        PolicyPeer::BlockExcept {
+            block: block(number),
+            except: except.map(|(_, block)| block.parse().unwrap()).collect(),
+        }
+    });
     prop_oneof![
         3 => pods,
+        1 => namespaces().prop_map(PolicyPeer::Namespaces),
         2 => (0..BLOCKS.len()).prop_map(move |number| PolicyPeer::Block(block(number))),
+        1 => except,
     ]
 }
 
