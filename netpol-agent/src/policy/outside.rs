@@ -21,10 +21,10 @@ const NEVER_V4: [(Ipv4Addr, u8); 5] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Never outside: the unspecified address, loopback, link-local, multicast (RFC 4291), and IPv4 in disguise.
-const NEVER_V6: [(Ipv6Addr, u8); 4] = [
+/// Never outside: the unspecified address, loopback, link-local, multicast (RFC 4291). IPv4 in disguise is not among
+/// them: the API server takes `::ffff:0:0/96` for IPv4, and rejects it as an exception of an IPv6 block.
+const NEVER_V6: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::UNSPECIFIED, 127),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
