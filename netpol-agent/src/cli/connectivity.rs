@@ -72,13 +72,10 @@ fn json(found: &Connectivity) -> String {
     parties::list(entries.map(|entry| parties::json(entry.from, entry.to, entry.ports)))
 }
 
+/// Addresses of which the same is said share a row.
 fn table(found: &Connectivity) -> String {
-    let row = |entry: crate::policy::connectivity::Entry<'_>| {
-        [
-            entry.from.to_string(),
-            entry.to.to_string(),
-            entry.ports.to_string(),
-        ]
-    };
-    parties::table(["FROM", "TO", "PORTS"], found.entries().map(row))
+    let entries = found.entries();
+    let parts = entries.map(|entry| (entry.from, entry.to, entry.ports));
+    let rows = parties::joined(parts).into_iter();
+    parties::table(["FROM", "TO", "PORTS"], rows)
 }

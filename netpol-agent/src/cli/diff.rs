@@ -1,11 +1,9 @@
 //! `kubectl-netpol diff`: what becomes allowed and what denied from one set of policies to another.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
@@ -16,9 +14,8 @@ use super::policies;
 use super::reading::ReadingFlags;
 use super::wording;
 use crate::inventory;
-use crate::policy::connectivity::Party;
 use crate::policy::diff::{Change, Difference, Latent, diff};
-use crate::policy::evaluate::{PortSet, Way, World};
+use crate::policy::evaluate::{Way, World};
 
 /// Tell what becomes allowed and what denied from policies A to policies B; exit with 1 if anything does
 #[derive(Args, Debug)]
@@ -128,30 +125,12 @@ fn section(text: &mut String, title: &str, lines: &[String]) {
 
 /// One line for each pair of workloads, and for each workload with all addresses of which the same is said.
 fn sentences(changes: &[Change]) -> Vec<String> {
-    let mut lines: Vec<(&Change, Vec<IpNet>)> = Vec::new();
-    let mut known: BTreeMap<(Option<&Party>, Option<&Party>, &PortSet), usize> = BTreeMap::new();
-    for change in changes {
-        let workload = |party| matches!(party, &Party::Workload(_)).then_some(party);
-        let key = (workload(&change.from), workload(&change.to), &change.ports);
-        let at = *known.entry(key).or_insert(lines.len());
-        if at == lines.len() {
-            lines.push((change, Vec::new()));
-        }
-        for party in [&change.from, &change.to] {
-            if let Party::Block(net) = party {
-                lines[at].1.push(*net);
-            }
-        }
-    }
-    let lines = lines.iter().map(|(change, nets)| {
-        let name = |party: &Party| match party {
-            Party::Workload(name) => name.to_string(),
-            Party::Block(_) => wording::addresses(nets),
-        };
-        let ports = wording::ports(&change.ports);
-        format!("{} to {}: {ports}", name(&change.from), name(&change.to))
-    });
-    lines.collect()
+    let parts = changes
+        .iter()
+        .map(|change| (&change.from, &change.to, &change.ports));
+    let joined = parties::joined(parts).into_iter();
+    let line = |[from, to, ports]: [String; 3]| format!("{from} to {to}: {ports}");
+    joined.map(line).collect()
 }
 
 fn latent(latent: &Latent) -> String {

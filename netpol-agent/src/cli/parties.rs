@@ -1,8 +1,12 @@
 //! Who may reach whom on which ports, in JSON and in tables.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Table, presets};
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::wording;
 use crate::policy::connectivity::Party;
 use crate::policy::evaluate::{PortRange, PortSet};
 
@@ -34,6 +38,39 @@ pub(super) fn list(values: impl Iterator<Item = Value>) -> String {
     }
     text.push_str(if text.len() > 1 { "\n]\n" } else { "]\n" });
     text
+}
+
+/// From, to and on which ports.
+type Listed<'a> = (&'a Party, &'a Party, &'a PortSet);
+
+/// From, to and ports in words: one row for each pair of workloads, and for each workload one with all addresses of
+/// which the same is said.
+pub(super) fn joined<'a>(entries: impl Iterator<Item = Listed<'a>>) -> Vec<[String; 3]> {
+    let mut rows: Vec<(Listed<'_>, Vec<IpNet>)> = Vec::new();
+    let mut known: BTreeMap<(Option<&Party>, Option<&Party>, &PortSet), usize> = BTreeMap::new();
+    for entry @ (from, to, ports) in entries {
+        let [own, other] = [from, to].map(|party| block(party).is_none().then_some(party));
+        let at = *known.entry((own, other, ports)).or_insert(rows.len());
+        if at == rows.len() {
+            rows.push((entry, Vec::new()));
+        }
+        rows[at].1.extend([from, to].into_iter().filter_map(block));
+    }
+    let rows = rows.iter().map(|((from, to, ports), nets)| {
+        let name = |party: &Party| match party {
+            Party::Workload(name) => name.to_string(),
+            Party::Block(_) => wording::addresses(nets),
+        };
+        [name(from), name(to), wording::ports(ports)]
+    });
+    rows.collect()
+}
+
+fn block(party: &Party) -> Option<IpNet> {
+    match party {
+        Party::Workload(_) => None,
+        Party::Block(net) => Some(*net),
+    }
 }
 
 /// A table as every command prints it: no lines, no trailing blanks.

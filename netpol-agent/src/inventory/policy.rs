@@ -13,7 +13,8 @@ const TEXTS: [&str; 3] = ["annotations", "labels", "matchLabels"];
 /// Fields that are lists of rules: there the API server takes `null` for an empty rule.
 const RULES: [&str; 2] = ["egress", "ingress"];
 
-/// A policy, if the API server would take it.
+/// A policy, if the API server would take it. Under whatever name: no verdict depends on it, so a name that the API
+/// server would not take is but remarked on.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
@@ -26,7 +27,15 @@ pub(super) fn decode(mut value: Value) -> Result<Decoded, FieldError> {
     let spec = policy.spec.get_or_insert_default();
     let mut remarks = Vec::new();
     unread("spec", &stated, &json!(spec), &mut remarks);
-    let mut invalid = validate(&policy).into_iter();
+    let (misnamed, invalid): (Vec<_>, Vec<_>) = validate(&policy)
+        .into_iter()
+        .partition(|invalid| invalid.field == "metadata.name");
+    remarks.extend(
+        misnamed
+            .iter()
+            .map(|invalid| format!("{invalid}; the API server would not take it")),
+    );
+    let mut invalid = invalid.into_iter();
     let Some(first) = invalid.next() else {
         truncate_blocks(policy.spec.get_or_insert_default(), &mut remarks);
         return Ok(Decoded::Policy(Box::new(policy), remarks));

@@ -182,6 +182,24 @@ fn bad_input_is_named() {
     );
 }
 
+/// The name of a policy changes no verdict, so a wrong one is only remarked on.
+#[test]
+fn a_wrong_name_is_remarked_on() {
+    let case = Case::shop();
+    case.file(
+        "renamed.yaml",
+        &POLICIES.replace("name: db", "name: the_db"),
+    );
+    let named = case.run(&["connectivity", "-i", "shop.yaml", "-p", "policies.yaml"]);
+    let renamed = case.run(&["connectivity", "-i", "shop.yaml", "-p", "renamed.yaml"]);
+    assert_eq!((renamed.0, renamed.1), (0, named.1));
+    let warning = renamed.2;
+    assert!(
+        warning.contains("renamed.yaml, document 2") && warning.contains("metadata.name"),
+        "{warning}"
+    );
+}
+
 /// Every flag has a variable.
 #[test]
 fn variables_stand_for_flags() {
