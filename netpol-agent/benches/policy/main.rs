@@ -3,14 +3,21 @@
 //! Figures are medians of several rounds, as one JSON object a line. `cargo bench --bench policy [NAME]` runs the
 //! parts whose name holds NAME.
 
+mod cluster;
+mod connectivity;
 mod graph;
 mod measure;
 mod synthesis;
+mod verdicts;
 
 /// A part of the benchmark, by name.
 type Part = (&'static str, fn());
 
-const PARTS: &[Part] = &[("synthesis", synthesis::run)];
+const PARTS: &[Part] = &[
+    ("synthesis", synthesis::run),
+    ("verdicts", verdicts::run),
+    ("connectivity", connectivity::run),
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
