@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
 
 use super::validate::{is_label_key, is_label_value};
 use crate::identity::objects::{Labels, Service, TargetPort};
@@ -27,6 +28,8 @@ pub struct Cluster {
     pub pod_addresses: BTreeSet<IpAddr>,
     /// Every service.
     pub services: Vec<Service>,
+    /// The named container ports of each workload's pods.
+    pub named_ports: BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>>,
 }
 
 /// A workload's labels, as they matter for selecting it.
@@ -90,9 +93,55 @@ impl Cluster {
                 .flat_map(|pod| pod.ips.iter().map(IpAddr::to_canonical))
                 .collect(),
             services: index.services().cloned().collect(),
+            named_ports: named_ports(index),
             workloads,
         }
     }
+}
+
+impl Cluster {
+    /// The services that select the pods of a workload.
+    pub(super) fn services_of<'a>(
+        &'a self,
+        name: &'a WorkloadName,
+    ) -> impl Iterator<Item = &'a Service> {
+        let workload = self.workloads.get(name);
+        let selected = move |service: &&Service| {
+            service.name.namespace == name.namespace
+                && workload.is_some_and(|workload| is_selected(workload, service))
+        };
+        self.services.iter().filter(selected)
+    }
+
+    /// The workloads that a service selects.
+    pub(super) fn behind<'a>(
+        &'a self,
+        service: &'a Service,
+    ) -> impl Iterator<Item = &'a WorkloadName> {
+        let selected = self.workloads.iter().filter(|(name, workload)| {
+            name.namespace == service.name.namespace && is_selected(workload, service)
+        });
+        selected.map(|(name, _)| name)
+    }
+}
+
+/// Whether a service selects pods of a workload.
+fn is_selected(workload: &Workload, service: &Service) -> bool {
+    let selects = |labels: &Labels| {
+        let mut selector = service.selector.iter();
+        selector.all(|(key, value)| labels.get(key) == Some(value))
+    };
+    !service.selector.is_empty() && workload.label_sets.iter().any(selects)
+}
+
+fn named_ports(index: &Index) -> BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>> {
+    let mut named: BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>> = BTreeMap::new();
+    for pod in index.pods().filter(|pod| !pod.named_ports.is_empty()) {
+        let known = named.entry(index.workload_of(pod)).or_default();
+        let ports = pod.named_ports.iter();
+        known.extend(ports.map(|port| (port.name.clone(), port.protocol, port.port)));
+    }
+    named
 }
 
 impl From<WorkloadView> for Workload {

@@ -5,7 +5,8 @@ use std::fmt;
 
 use netpol_common::names::WorkloadName;
 
-use super::model::{Direction, PortSpec};
+use super::model::{Direction, Entity, PortSpec};
+use super::options::Cni;
 use super::outside::Gap;
 use super::rules::Excess;
 use super::text::{self, list};
@@ -55,6 +56,29 @@ pub enum Finding {
         direction: Direction,
         /// What is not known.
         gap: Gap,
+    },
+    /// A part of a policy that its network plugin does not enforce as it is written.
+    Unenforceable {
+        /// The workload.
+        workload: WorkloadName,
+        /// The direction.
+        direction: Direction,
+        /// The network plugin.
+        plugin: Cni,
+        /// What it is.
+        what: Unenforced,
+    },
+    /// A namespace that gets no policy denying all else, though it was asked for.
+    DefaultDenyLeftOut {
+        /// The namespace.
+        namespace: String,
+        /// The workload that would lose what it needs.
+        workload: WorkloadName,
+    },
+    /// A workload without a policy of its own, in a namespace that denies all else.
+    CutOff {
+        /// The workload.
+        workload: WorkloadName,
     },
     /// A rejected edge that was learned: no rule.
     Rejected {
@@ -190,6 +214,17 @@ pub enum Finding {
     NoResolver,
 }
 
+/// What a network plugin does not enforce as it is written.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Unenforced {
+    /// A range of ports: all but the first, and too long to be written port by port.
+    PortRange(PortSpec),
+    /// So many entries of ports for one peer.
+    PortEntries(usize),
+    /// Nodes or the API server, which blocks of addresses do not match, on these ports.
+    Entities(BTreeSet<Entity>, Vec<PortSpec>),
+}
+
 /// Why an edge cannot be written as a rule.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Inexpressible {
@@ -256,6 +291,20 @@ impl fmt::Display for Finding {
                 "{workload}: {direction} is not widened to everything outside the cluster, since {gap}: name the ranges \
                  of pods, services and nodes with --cluster-cidr"
             ),
+            Self::Unenforceable {
+                workload,
+                direction,
+                plugin,
+                what,
+            } => write!(f, "{workload}: {direction} {what} (--cni {plugin})"),
+            Self::DefaultDenyLeftOut {
+                namespace,
+                workload,
+            } => write!(
+                f,
+                "the namespace {namespace} gets no policy that denies all else: {workload} has none of its own, and would \
+                 lose what was learned or answer no DNS"
+            ),
             Self::RejectedStillAllowed {
                 workload,
                 direction,
@@ -315,7 +364,9 @@ impl fmt::Display for Finding {
                 f,
                 "{flows} refused or unanswered flows of which an end cannot be told; no rule (`flows` lists them)"
             ),
-            Self::NoPolicy { workload } | Self::HostNetwork { workload } => {
+            Self::NoPolicy { workload }
+            | Self::HostNetwork { workload }
+            | Self::CutOff { workload } => {
                 write!(f, "{workload} {}", self.reason())
             }
             Self::UnknownOutcome { edge }
@@ -345,6 +396,9 @@ impl Finding {
             Self::Withheld { .. } => "Withheld",
             Self::NeedsWidening { .. } => "NeedsWidening",
             Self::OutsideUnknown { .. } => "OutsideUnknown",
+            Self::Unenforceable { .. } => "Unenforceable",
+            Self::DefaultDenyLeftOut { .. } => "DefaultDenyLeftOut",
+            Self::CutOff { .. } => "CutOff",
             Self::Rejected { .. } => "Rejected",
             Self::RejectedStillAllowed { .. } => "RejectedStillAllowed",
             Self::RejectMatchesNothing { .. } => "RejectMatchesNothing",
@@ -374,6 +428,9 @@ impl Finding {
     fn reason(&self) -> &'static str {
         match self {
             Self::UnknownOutcome { .. } => "no answer could be seen, so it makes no rule",
+            Self::CutOff { .. } => {
+                "has no policy of its own, and its namespace's denies it everything but DNS"
+            }
             Self::Rejected { .. } => "rejected, so it makes no rule",
             Self::RejectMatchesNothing { .. } => "rejected, but nothing like it was learned",
             Self::NodeGone { .. } => "the node has no address any more, so it makes no rule",
@@ -399,6 +456,29 @@ impl Finding {
                 "DNS is to be allowed always, but no service of the inventory has a port named dns or dns-tcp"
             }
             _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Unenforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PortRange(range) => write!(
+                f,
+                "on {range}: of a range only the first port counts there, and this one is too long to be written port by \
+                 port"
+            ),
+            Self::PortEntries(entries) => write!(
+                f,
+                "has {entries} entries of ports for one peer, of which only 24 count there"
+            ),
+            Self::Entities(entities, ports) => write!(
+                f,
+                "of {} on {} stands as addresses, which there match neither nodes nor the API server: -o cilium names \
+                 them by what they are",
+                list(entities),
+                list(ports)
+            ),
         }
     }
 }

@@ -13,6 +13,7 @@ mod component;
 pub mod connectivity;
 mod cover;
 pub mod coverage;
+mod deny;
 pub mod diff;
 mod dns;
 pub mod emit;
@@ -29,6 +30,7 @@ pub mod options;
 pub mod outside;
 mod peers;
 mod ports;
+mod profile;
 pub mod read;
 mod reject;
 mod remarks;
@@ -47,8 +49,8 @@ mod tests;
 pub use cluster::Cluster;
 pub use finding::Finding;
 pub use model::{
-    Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Proposal, Rule, Selector,
-    Support, WrittenAs,
+    Basis, Direction, Entity, EntityRule, NAMESPACE, Policy, PolicyPeer, PortSpec, Proposal, Rule,
+    Selector, Support, WrittenAs,
 };
 pub use options::{Dns, OneWay, Options, OptionsFor};
 pub use rules::Excess;

@@ -212,6 +212,16 @@ impl PortSpec {
     }
 }
 
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "the pod's own node",
+            Self::RemoteNode => "other nodes",
+            Self::KubeApiServer => "kube-apiserver",
+        })
+    }
+}
+
 impl Direction {
     /// Both, in the order in which policies state them.
     pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];

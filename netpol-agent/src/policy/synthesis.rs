@@ -9,6 +9,7 @@ use netpol_common::names::WorkloadName;
 use rayon::prelude::*;
 
 use super::cluster::Cluster;
+use super::deny;
 use super::dns;
 use super::entities;
 use super::finding::{Finding, Inexpressible};
@@ -17,6 +18,7 @@ use super::lessons::{Counted, Lessons, end, judge};
 use super::model::{Direction, Policy, Proposal, Selector};
 use super::names::policy_names;
 use super::options::{Dns, Options, OptionsFor};
+use super::profile;
 use super::reject;
 use super::remarks;
 use super::rules::rules;
@@ -80,7 +82,7 @@ pub(super) struct Workload {
     pub(super) selector: Option<Result<Selector, Unselectable>>,
     /// The name of its policy.
     policy: Option<String>,
-    lessons: Lessons,
+    pub(super) lessons: Lessons,
 }
 
 /// What policies depend on besides a workload's own edges.
@@ -89,6 +91,8 @@ struct Common {
     resolvers: Vec<(Peer, u16)>,
     /// Workloads that have policies, if DNS is always allowed.
     clients: Vec<Peer>,
+    /// Namespaces that deny all else, and may ask every resolver.
+    denied: BTreeSet<String>,
 }
 
 impl<'a> Synthesiser<'a> {
@@ -185,6 +189,16 @@ impl<'a> Synthesiser<'a> {
             policies.extend(policy);
             findings.extend(of_workload);
         }
+        for namespace in &common.denied {
+            let taken = policies
+                .iter()
+                .any(|policy| deny::takes_name(policy, namespace));
+            let resolvers = self.resolvers(&mut findings);
+            let (policy, said) = deny::policy(&self.writer(), namespace, &resolvers, taken);
+            policies.push(policy);
+            findings.extend(said);
+            findings.extend(self.cut_off(namespace));
+        }
         findings.extend(self.not_established());
         findings.extend(reject::unheard(&self.options, &findings));
         findings.extend(remarks::of_others(&self.cluster, |name| {
@@ -217,6 +231,7 @@ impl<'a> Synthesiser<'a> {
         let mut common = Common {
             resolvers: Vec::new(),
             clients: Vec::new(),
+            denied: BTreeSet::new(),
         };
         if self.options.any(|options| options.dns == Dns::Always) {
             common.resolvers = self.resolvers(&mut findings);
@@ -228,6 +243,11 @@ impl<'a> Synthesiser<'a> {
             common.clients = clients
                 .map(|(name, _)| Peer::Workload(name.clone()))
                 .collect();
+        }
+        if self.options.any(|options| options.default_deny) {
+            let (denied, said) = self.denied(&common);
+            common.denied = denied;
+            findings.extend(said);
         }
         (common, findings)
     }
@@ -272,6 +292,10 @@ impl<'a> Synthesiser<'a> {
             let (clients, resolvers) = (&common.clients, &common.resolvers);
             learned.extend(dns::always(clients, resolvers, name, direction, &learned));
         }
+        if direction == Direction::Ingress && !common.denied.is_empty() && !self.is_on_host(name) {
+            let own = self.cluster.resolvers.iter().filter(|(own, _)| own == name);
+            learned.extend(own.flat_map(|(_, port)| deny::asked(&common.denied, name, *port)));
+        }
         if learned.len() > seen {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
@@ -281,6 +305,51 @@ impl<'a> Synthesiser<'a> {
             learned.retain(|one| !left_out.contains(&edge(one)));
         }
         learned
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer {
+            cluster: &self.cluster,
+            workloads: &self.workloads,
+        }
+    }
+
+    /// The namespaces that are to deny all else, and those that are not although it was asked for.
+    fn denied(&self, common: &Common) -> (BTreeSet<String>, Vec<Finding>) {
+        let (mut denied, mut spared) = (BTreeSet::new(), BTreeSet::new());
+        let mut findings = Vec::new();
+        for (name, known) in &self.workloads {
+            let asked = self.options.namespace(&name.namespace).default_deny;
+            let answers = self.cluster.resolvers.iter().any(|(own, _)| own == name);
+            if !asked || known.host_network || !(known.lessons.any() || answers) {
+                continue;
+            }
+            match self.policy(name, known, common, &mut BTreeSet::new()) {
+                Some(_) => drop(denied.insert(name.namespace.clone())),
+                None => {
+                    spared.insert(name.namespace.clone());
+                    findings.push((name.namespace.clone(), name.clone()));
+                }
+            }
+        }
+        findings.retain(|(namespace, _)| denied.contains(namespace));
+        denied.retain(|namespace| !spared.contains(namespace));
+        let left_out = |(namespace, workload)| Finding::DefaultDenyLeftOut {
+            namespace,
+            workload,
+        };
+        (denied, findings.into_iter().map(left_out).collect())
+    }
+
+    /// The workloads of a namespace that have no policy of their own.
+    fn cut_off(&self, namespace: &str) -> Vec<Finding> {
+        let without = self.workloads.iter().filter(|(name, known)| {
+            name.namespace == namespace && !known.host_network && !known.lessons.any()
+        });
+        let workloads = without.map(|(name, _)| name.clone());
+        workloads
+            .map(|workload| Finding::CutOff { workload })
+            .collect()
     }
 
     /// What DNS is allowed to a workload, as a client.
@@ -301,15 +370,12 @@ impl<'a> Synthesiser<'a> {
         if !known.lessons.any() {
             return None;
         }
-        let writer = Writer {
-            cluster: &self.cluster,
-            workloads: &self.workloads,
-        };
+        let writer = self.writer();
         let mut said = BTreeSet::new();
         let options = self.options.workload(name);
         let [ingress, egress] = Direction::ALL.map(|direction| {
             let mut learned = self.learned(name, known, direction, common);
-            let mut wider = widen::widen(&writer, options, &mut learned);
+            let mut wider = widen::widen(&writer, options, (name, direction), &mut learned);
             wider.extend(reject::still_allowed(
                 &writer,
                 &known.lessons,
@@ -344,7 +410,7 @@ impl<'a> Synthesiser<'a> {
             findings.extend(remarks::of_excess(name, direction, rules.excess));
             rules.rules
         });
-        Some(Policy {
+        let mut policy = Policy {
             workload: name.clone(),
             name: known.policy.clone()?,
             subject: known.selector.clone()?.ok()?,
@@ -352,7 +418,9 @@ impl<'a> Synthesiser<'a> {
             egress,
             entities: entities.into_iter().flatten().collect(),
             already: BTreeMap::new(),
-        })
+        };
+        findings.extend(profile::fit(&mut policy, options.cni));
+        Some(policy)
     }
 }
 

@@ -308,7 +308,7 @@ fn questions() -> impl Iterator<Item = (Protocol, u16)> {
 }
 
 /// The addresses that edges use, and their neighbours.
-fn addresses(case: &Case) -> BTreeSet<IpAddr> {
+pub(super) fn addresses(case: &Case) -> BTreeSet<IpAddr> {
     let nodes = case.cluster.nodes.values().flatten().copied();
     let fixed = nodes.chain(case.cluster.api_server.iter().copied());
     fixed

@@ -10,4 +10,5 @@ mod least;
 mod models;
 mod order;
 mod promises;
+mod widening;
 mod world;

@@ -3,11 +3,13 @@
 //! Each pass replaces what stands in a rule for some of what a workload learned, and says what that lets in beyond
 //! it. A pass leaves alone what an earlier one replaced. What nobody asked for costs nothing here.
 
+mod aws;
 mod blocks;
 mod external;
 mod groups;
 mod namespaces;
 mod nodes;
+mod ranges;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -73,8 +75,15 @@ impl Told {
 }
 
 /// Widens what a workload learned in one direction, and says how.
-pub(super) fn widen(writer: &Writer<'_>, options: &Options, learned: &mut [Learned]) -> Vec<Told> {
-    let mut said = namespaces::widen(writer, options, learned);
+pub(super) fn widen(
+    writer: &Writer<'_>,
+    options: &Options,
+    of: (&WorkloadName, Direction),
+    learned: &mut Vec<Learned>,
+) -> Vec<Told> {
+    let mut said = ranges::widen(writer, options, of, learned);
+    said.extend(aws::widen(writer, options, of.1, learned));
+    said.extend(namespaces::widen(writer, options, learned));
     said.extend(nodes::widen(writer, options, learned));
     said.extend(groups::widen(options, learned));
     let mut told: Vec<Told> = said.into_iter().map(Told::Wider).collect();

@@ -1,0 +1,122 @@
+//! `--default-deny`: a policy for each namespace in which a workload has one. It selects every pod, so that those
+//! without a policy are cut off, and allows nothing but DNS.
+//!
+//! Policies add up, so what the others allow stays allowed. A namespace is left out if that would deny what was
+//! learned: where a workload has edges that its policy could not be written for, or where a resolver of the cluster has
+//! no policy and would answer nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
+
+use super::dns::{is_dns, unseen};
+use super::finding::Finding;
+use super::learn::Learned;
+use super::model::{Basis, Direction, NAMESPACE, Policy, Selector, WrittenAs};
+use super::ports::{self, Ports};
+use super::rules::rules;
+use super::widen::Wide;
+use super::widening::Widening;
+use super::writer::Writer;
+use crate::identity::{EdgeId, Peer};
+
+/// The name of the policy of a namespace, unless a workload's has it.
+const NAME: &str = "default-deny";
+
+/// A namespace, as the workload that its policy is for.
+pub(super) fn subject(namespace: &str) -> WorkloadName {
+    WorkloadName::new(namespace, NAMESPACE, namespace)
+}
+
+/// What a resolver has to let in so that the pods of these namespaces can ask it.
+pub(super) fn asked<'a>(
+    namespaces: impl IntoIterator<Item = &'a String>,
+    resolver: &WorkloadName,
+    port: u16,
+) -> Vec<Learned> {
+    let mut asked = Vec::new();
+    for namespace in namespaces {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let edge = EdgeId {
+                client: Peer::Workload(subject(namespace)),
+                server: Peer::Workload(resolver.clone()),
+                protocol,
+                port,
+            };
+            let mut one = unseen(edge, Direction::Ingress, Basis::DnsAlways);
+            one.stand_ins = Some([Wide::Namespace(namespace.clone())].into());
+            one.support.written_as = Some(WrittenAs::Namespace.into());
+            asked.push(one);
+        }
+    }
+    asked
+}
+
+/// The policy of a namespace, and what it lets in: DNS with these resolvers, and with whom its workloads were seen to
+/// ask.
+pub(super) fn policy(
+    writer: &Writer<'_>,
+    namespace: &str,
+    resolvers: &[(Peer, u16)],
+    taken: bool,
+) -> (Policy, Vec<Finding>) {
+    let workload = subject(namespace);
+    let mut servers: BTreeSet<(Peer, u16)> = resolvers.iter().cloned().collect();
+    let own = writer
+        .workloads
+        .iter()
+        .filter(|(name, _)| name.namespace == namespace);
+    for learned in own.flat_map(|(_, known)| known.lessons.learned(Direction::Egress)) {
+        let edge = &learned.support.edge;
+        if is_dns(writer.cluster, edge) {
+            servers.insert((edge.server.clone(), edge.port));
+        }
+    }
+    servers.retain(|(server, port)| writer.atoms(server, *port).is_ok());
+    let mut learned = Vec::new();
+    let mut allowed: BTreeMap<Peer, Ports> = BTreeMap::new();
+    for (server, port) in servers {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let edge = EdgeId {
+                client: Peer::Workload(workload.clone()),
+                server: server.clone(),
+                protocol,
+                port,
+            };
+            learned.push(unseen(edge, Direction::Egress, Basis::DnsAlways));
+            allowed
+                .entry(server.clone())
+                .or_default()
+                .insert((protocol, port));
+        }
+    }
+    learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
+    let findings = allowed.into_iter().map(|(peer, ports)| Finding::Widening {
+        workload: workload.clone(),
+        direction: Direction::Egress,
+        what: Widening::Dns {
+            peer,
+            ports: ports::specs(&ports),
+        },
+    });
+    let findings = findings.collect();
+    let policy = Policy {
+        name: match taken {
+            false => NAME.to_owned(),
+            true => format!("{NAME}-{}", NAMESPACE.to_lowercase()),
+        },
+        subject: Selector::default(),
+        ingress: Vec::new(),
+        egress: rules(writer, namespace, &learned).rules,
+        entities: super::entities::rules(writer, &learned),
+        already: BTreeMap::new(),
+        workload,
+    };
+    (policy, findings)
+}
+
+/// Whether a policy has the name that a namespace's would have.
+pub(super) fn takes_name(policy: &Policy, namespace: &str) -> bool {
+    policy.workload.namespace == namespace && policy.name == NAME
+}

@@ -1,0 +1,254 @@
+//! What options widen: sound stays, and what is let in beyond the edges is exactly what the findings list.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_common::words::Protocol;
+use proptest::prelude::*;
+
+use super::judge::{Allowed, Other, allowed, expected};
+use super::world::{Case, PORTS, any_case};
+use crate::identity::Peer;
+use crate::policy::emit::kubernetes;
+use crate::policy::finding::Finding;
+use crate::policy::options::{Budget, External, Nodes, Peers, RejectedEdge};
+use crate::policy::validate::validate;
+use crate::policy::{Direction, NAMESPACE, Options, PortSpec, Proposal, Widening, synthesise};
+
+/// Everything that may be asked about: as in [`super::judge`], which asks about these ports and their neighbours.
+fn ports() -> impl Iterator<Item = (Protocol, u16)> {
+    let near = PORTS
+        .into_iter()
+        .flat_map(|port| [port - 1, port, port.saturating_add(1)]);
+    let near: BTreeSet<u16> = near.collect();
+    Protocol::ALL
+        .into_iter()
+        .flat_map(move |protocol| near.clone().into_iter().map(move |port| (protocol, port)))
+}
+
+fn any_wide() -> impl Strategy<Value = Case> {
+    let external = prop::sample::select(&[External::Seen, External::Aggregate, External::Any][..]);
+    let groups = prop::collection::btree_set(0usize..4, 0..3);
+    let nodes = prop_oneof![
+        Just(Nodes::Addresses),
+        Just(Nodes::Blocks),
+        Just(Nodes::Given(["192.0.2.0/31".parse().unwrap()].into())),
+    ];
+    let peers = prop::sample::select(&[Peers::Workload, Peers::Namespace][..]);
+    let budget = (1usize..4, 0u64..9).prop_map(|(blocks, beyond)| Budget { blocks, beyond });
+    let deny = any::<bool>();
+    let rejected = prop::collection::vec(any::<prop::sample::Index>(), 0..3);
+    (
+        any_case(),
+        external,
+        groups,
+        (nodes, peers, budget, deny),
+        rejected,
+    )
+        .prop_map(
+            |(mut case, external, groups, (nodes, peers, budget, default_deny), rejected)| {
+                let edges: Vec<_> = case.graph.edges.keys().collect();
+                let reject = match edges.is_empty() {
+                    true => BTreeSet::new(),
+                    false => rejected
+                        .iter()
+                        .map(|index| RejectedEdge((*index.get(&edges)).clone()))
+                        .collect(),
+                };
+                let blocks: [&str; 4] = [
+                    "198.51.100.0/30",
+                    "198.51.100.0/29",
+                    "198.51.100.4/31",
+                    "2001:db8::/126",
+                ];
+                let group = |number: usize| {
+                    let block: IpNet = blocks[number].parse().unwrap();
+                    (format!("group-{number}"), BTreeSet::from([block]))
+                };
+                case.cluster.pod_ranges = ["10.0.0.0/8", "fd00::/8"]
+                    .map(|b| b.parse().unwrap())
+                    .into();
+                case.options = Options {
+                    external,
+                    budget,
+                    nodes,
+                    peers,
+                    default_deny,
+                    reject,
+                    cidr_groups: groups.into_iter().map(group).collect(),
+                    ..case.options
+                };
+                case
+            },
+        )
+}
+
+fn holds(specs: &[PortSpec], (protocol, port): (Protocol, u16)) -> bool {
+    let mut specs = specs.iter();
+    specs.any(|spec| spec.protocol == protocol && spec.port <= port && port <= spec.last())
+}
+
+/// Whether a listed widening is about some other end.
+fn is_about(case: &Case, what: &Widening, other: &Other) -> bool {
+    match (what, other) {
+        (Widening::Addresses { addresses, .. }, Other::Address(address)) => {
+            addresses.contains(address)
+        }
+        (Widening::Blocks { blocks, .. }, Other::Address(address)) => {
+            blocks.iter().any(|block| block.contains(*address))
+        }
+        (Widening::Namespace { namespace, .. }, Other::Workload(name)) => {
+            name.namespace == *namespace
+        }
+        (
+            Widening::Dns {
+                peer: Peer::Workload(peer),
+                ..
+            },
+            Other::Workload(name),
+        ) if peer.kind == NAMESPACE => peer.namespace == name.namespace,
+        (Widening::Dns { peer, .. }, other) => stands_as(case, peer).contains(other),
+        _ => false,
+    }
+}
+
+fn stands_as(case: &Case, peer: &Peer) -> BTreeSet<Other> {
+    let node = |name: &String| case.cluster.nodes[name].iter().copied().map(Other::Address);
+    match peer {
+        Peer::Workload(name) if case.cluster.workloads[name].host_network => {
+            let nodes = case.cluster.workloads[name].nodes.iter();
+            nodes.flat_map(node).collect()
+        }
+        Peer::Workload(name) => [Other::Workload(name.clone())].into(),
+        Peer::Node(name) => node(name).collect(),
+        Peer::ApiServer => case
+            .cluster
+            .api_server
+            .iter()
+            .copied()
+            .map(Other::Address)
+            .collect(),
+        Peer::External(address) => [Other::Address(*address)].into(),
+    }
+}
+
+/// What the findings say that is let in, of all that is asked about.
+fn listed(
+    case: &Case,
+    proposal: &Proposal,
+    of: &str,
+    direction: Direction,
+    asked: &Allowed,
+) -> Allowed {
+    let wider: Vec<&Widening> = proposal
+        .findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::Widening {
+                workload,
+                direction: way,
+                what,
+            } if workload.to_string() == of && *way == direction => Some(what),
+            _ => None,
+        })
+        .collect();
+    let said = |(other, protocol, port): &&(Other, Protocol, u16)| {
+        wider.iter().any(|what| {
+            let ports = match what {
+                Widening::Addresses { ports, .. }
+                | Widening::Blocks { ports, .. }
+                | Widening::Namespace { ports, .. }
+                | Widening::Service { ports, .. }
+                | Widening::Dns { ports, .. } => ports,
+                Widening::PortRange { .. } => return false,
+            };
+            holds(ports, (*protocol, *port)) && is_about(case, what, other)
+        })
+    };
+    asked.iter().filter(said).cloned().collect()
+}
+
+/// Everything that can be asked.
+fn everything(case: &Case) -> Allowed {
+    let workloads = case
+        .cluster
+        .workloads
+        .iter()
+        .filter(|(_, workload)| !workload.host_network);
+    let others = workloads.map(|(name, _)| Other::Workload(name.clone()));
+    let addresses = super::judge::addresses(case)
+        .into_iter()
+        .map(Other::Address);
+    let others: Vec<Other> = others.chain(addresses).collect();
+    others
+        .into_iter()
+        .flat_map(|other| ports().map(move |(protocol, port)| (other.clone(), protocol, port)))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    /// What a policy allows is its edges, less those rejected, and what the findings list; nothing else.
+    #[test]
+    fn widened_exactly_as_listed(case in any_wide()) {
+        let proposal = synthesise(&case.graph, &case.cluster, &case.options);
+        let objects: Vec<NetworkPolicy> = proposal.policies.iter().map(kubernetes::object).collect();
+        for object in &objects {
+            prop_assert_eq!(validate(object), vec![]);
+        }
+        let with_policy: BTreeSet<_> = (proposal.policies.iter())
+            .filter(|policy| !policy.is_of_namespace())
+            .map(|policy| policy.workload.clone())
+            .collect();
+        let unselectable = proposal.findings.iter().filter_map(|finding| match finding {
+            Finding::Unselectable { workload, .. } => Some(workload.clone()),
+            _ => None,
+        }).collect();
+        let mut plain = case.clone();
+        plain.options.dns = crate::policy::Dns::Seen;
+        for rejected in &case.options.reject {
+            plain.graph.edges.remove(&rejected.0);
+        }
+        let all = everything(&case);
+        for name in &with_policy {
+            for direction in Direction::ALL {
+                let found = allowed(&case, &objects, name, direction).map_err(TestCaseError::fail)?;
+                let edges = expected(&plain, name, direction, (&with_policy, &unselectable));
+                prop_assert!(edges.is_subset(&found), "{} of {}: {:?} is denied", direction, name, edges.difference(&found));
+                let mut right = listed(&case, &proposal, &name.to_string(), direction, &all);
+                if case.options.default_deny {
+                    let namespace = format!("{0}/{NAMESPACE}/{0}", name.namespace);
+                    right.extend(listed(&case, &proposal, &namespace, direction, &all));
+                }
+                right.extend(edges);
+                prop_assert_eq!(&found, &right, "{} of {}: {:?}", direction, name, proposal.findings);
+            }
+        }
+    }
+
+    /// Every rejection is answered: it took an edge away, or nothing like it was learned.
+    #[test]
+    fn every_rejection_is_answered(case in any_wide()) {
+        let proposal = synthesise(&case.graph, &case.cluster, &case.options);
+        for rejected in &case.options.reject {
+            let edge = rejected.0.clone();
+            let took = proposal.findings.contains(&Finding::Rejected { edge: edge.clone() });
+            let nothing = proposal.findings.contains(&Finding::RejectMatchesNothing { edge });
+            prop_assert!(took != nothing, "{}", rejected);
+            let rests = proposal.policies.iter().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
+            let mut rests = rests.flat_map(|rule| &rule.evidence);
+            prop_assert!(!rests.any(|support| *support.edge == rejected.0));
+        }
+    }
+
+    /// Without a flag no policy is another: the defaults change nothing, whatever the cluster's ranges.
+    #[test]
+    fn off_by_default(case in any_case()) {
+        let plain = synthesise(&case.graph, &case.cluster, &case.options);
+        let is_wide = |finding: &Finding| matches!(finding, Finding::Widening { what, .. } if !matches!(what, Widening::Addresses { .. } | Widening::Dns { .. }));
+        prop_assert!(!plain.findings.iter().any(is_wide));
+        prop_assert!(plain.policies.iter().all(|policy| !policy.is_of_namespace()));
+    }
+}

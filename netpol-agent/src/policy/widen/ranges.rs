@@ -1,0 +1,378 @@
+//! `--ranges infer`: ports of a server that change from connection to connection, such as those of passive FTP or of
+//! a call-back, are written as the range from which they seem to be taken.
+//!
+//! They are taken for such where a server had many different ports within one hour. Ports that are known to be
+//! something else are kept out: those that the inventory names, those below 1024, and those in use over several hours.
+//! What is left is divided where a gap is too wide to be chance: if `n` ports are drawn evenly, a gap more than
+//! `ln(n/α)` times the mean one comes in a share `α` of all draws at most. Each part with many ports is a range:
+//! that of an operating system, if the ports spread over it as drawn from it; else from the lowest to the highest seen,
+//! and the mean gap beyond either (the spacings of an even draw are alike, which is the idea behind the estimate of a
+//! number of tanks from their serial numbers).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
+
+use crate::graph::Windows;
+use crate::identity::Peer;
+use crate::identity::objects::TargetPort;
+use crate::policy::cluster::Cluster;
+use crate::policy::learn::Learned;
+use crate::policy::model::Direction;
+use crate::policy::options::{Options, Ranges};
+use crate::policy::widening::{Estimate, Widening};
+use crate::policy::writer::Writer;
+
+/// So many different ports within one hour are many.
+const MANY: usize = 10;
+/// In use over so many hours or more, a port is not chosen anew for each connection.
+const LASTING: u32 = 3;
+/// The first port that a program without privileges may take.
+const FIRST: u16 = 1024;
+/// How rarely chance may make a gap that divides.
+const ALPHA: f64 = 0.001;
+/// How rarely ports drawn from a well-known range may spread as little as those seen.
+const SIGNIFICANCE: f64 = 0.05;
+
+/// Ranges from which systems take ports: Linux's `ip_local_port_range` by default, and that of RFC 6335, which
+/// Windows and BSD use.
+const KNOWN: [(&str, u16, u16); 2] = [
+    ("the dynamic range of RFC 6335", 49_152, 65_535),
+    ("the default range of Linux", 32_768, 60_999),
+];
+
+/// When each port of a server was seen.
+type Sightings = BTreeMap<u16, BTreeSet<u32>>;
+
+/// A range from which a server takes ports.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Range {
+    /// The range, in the parts that known ports leave of it.
+    pub(super) parts: Vec<(u16, u16)>,
+    /// The ports that were seen of it.
+    pub(super) seen: BTreeSet<u16>,
+    pub(super) estimate: Estimate,
+}
+
+/// Writes the ranges instead of the ports that were seen.
+pub(super) fn widen(
+    writer: &Writer<'_>,
+    options: &Options,
+    (own, direction): (&WorkloadName, Direction),
+    learned: &mut Vec<Learned>,
+) -> Vec<Widening> {
+    if options.ranges != Ranges::Infer {
+        return Vec::new();
+    }
+    let mut said = Vec::new();
+    for server in servers(own, direction, learned) {
+        let declared = declared(writer.cluster, &server);
+        for protocol in Protocol::ALL {
+            let sightings = sightings(writer, &server, protocol, learned);
+            for range in infer(&sightings, &declared[&protocol]) {
+                let peers = write(&server, protocol, &range, learned);
+                said.extend((!peers.is_empty()).then(|| Widening::PortRange {
+                    server: server.clone(),
+                    peers,
+                    protocol,
+                    beyond: size(&range.parts) - range.seen.len(),
+                    ranges: range.parts,
+                    estimate: range.estimate,
+                }));
+            }
+        }
+    }
+    learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
+    said
+}
+
+/// The workloads whose ports are concerned.
+fn servers(
+    own: &WorkloadName,
+    direction: Direction,
+    learned: &[Learned],
+) -> BTreeSet<WorkloadName> {
+    match direction {
+        Direction::Ingress => [own.clone()].into(),
+        Direction::Egress => {
+            let servers = learned.iter().filter_map(|one| match one.peer() {
+                Peer::Workload(name) => Some(name.clone()),
+                _ => None,
+            });
+            servers.collect()
+        }
+    }
+}
+
+/// The ports of a workload that the inventory names, by protocol.
+fn declared(cluster: &Cluster, server: &WorkloadName) -> BTreeMap<Protocol, BTreeSet<u16>> {
+    let mut declared: BTreeMap<Protocol, BTreeSet<u16>> = Protocol::ALL
+        .into_iter()
+        .map(|protocol| (protocol, BTreeSet::new()))
+        .collect();
+    let named = cluster.named_ports.get(server).into_iter().flatten();
+    let targets = cluster
+        .services_of(server)
+        .flat_map(|service| &service.ports);
+    let targets = targets.filter_map(|port| match port.target {
+        TargetPort::Number(number) => Some((port.protocol, number)),
+        TargetPort::Name(_) => None,
+    });
+    for (protocol, port) in named
+        .map(|(_, protocol, port)| (*protocol, *port))
+        .chain(targets)
+    {
+        declared.entry(protocol).or_default().insert(port);
+    }
+    declared
+}
+
+/// When each port of a server was seen, by itself and by the workload whose policy it is.
+fn sightings(
+    writer: &Writer<'_>,
+    server: &WorkloadName,
+    protocol: Protocol,
+    learned: &[Learned],
+) -> Sightings {
+    let known = writer.workloads.get(server).into_iter();
+    let by_server = known.flat_map(|known| known.lessons.learned(Direction::Ingress));
+    let mut sightings = Sightings::new();
+    for one in by_server.chain(learned) {
+        let edge = &one.support.edge;
+        if edge.protocol == protocol
+            && matches!(&edge.server, Peer::Workload(name) if name == server)
+        {
+            let hours = sightings.entry(edge.port).or_default();
+            let times = [one.support.first_seen, one.support.last_seen];
+            hours.extend(
+                times
+                    .into_iter()
+                    .flatten()
+                    .map(|time: Timestamp| Windows::of(time)),
+            );
+        }
+    }
+    sightings
+}
+
+/// The ranges from which a server seems to take ports, less those that are `declared`.
+pub(super) fn infer(sightings: &Sightings, declared: &BTreeSet<u16>) -> Vec<Range> {
+    let lasts = |hours: &BTreeSet<u32>| match (hours.first(), hours.last()) {
+        (Some(first), Some(last)) => last - first + 1 >= LASTING,
+        _ => true,
+    };
+    let loose = sightings
+        .iter()
+        .filter(|(port, hours)| **port >= FIRST && !declared.contains(port) && !lasts(hours));
+    let loose: Vec<u16> = loose.map(|(port, _)| *port).collect();
+    let mut ranges = Vec::new();
+    for part in divide(&loose) {
+        let mut by_hour: BTreeMap<u32, usize> = BTreeMap::new();
+        for hour in part.iter().flat_map(|port| &sightings[port]) {
+            *by_hour.entry(*hour).or_default() += 1;
+        }
+        let within_an_hour = by_hour.into_values().max().unwrap_or(0);
+        if within_an_hour < MANY {
+            continue;
+        }
+        let seen: BTreeSet<u16> = part.iter().copied().collect();
+        let (first, last, known) = bounds(part);
+        let others = sightings
+            .keys()
+            .chain(declared)
+            .filter(|port| !seen.contains(port));
+        ranges.push(Range {
+            parts: without((first, last), &others.copied().collect()),
+            estimate: Estimate {
+                ports: part.len(),
+                within_an_hour,
+                seen: (part[0], part[part.len() - 1]),
+                known,
+            },
+            seen,
+        });
+    }
+    ranges
+}
+
+/// Sorted ports, divided at gaps too wide to be chance.
+fn divide(ports: &[u16]) -> Vec<&[u16]> {
+    if ports.len() < MANY {
+        return Vec::new();
+    }
+    let widest = (1..ports.len()).max_by_key(|place| {
+        let gap = ports[*place] - ports[place - 1];
+        (gap, usize::MAX - place)
+    });
+    let (number, span) = (
+        ports.len() as f64,
+        f64::from(ports[ports.len() - 1] - ports[0]),
+    );
+    let limit = span / (number - 1.0) * (number / ALPHA).ln();
+    match widest {
+        Some(place) if f64::from(ports[place] - ports[place - 1]) > limit => {
+            let (low, high) = ports.split_at(place);
+            [divide(low), divide(high)].concat()
+        }
+        _ => vec![ports],
+    }
+}
+
+/// The bounds of the range from which sorted ports were drawn, and its name if it has one.
+fn bounds(ports: &[u16]) -> (u16, u16, Option<&'static str>) {
+    let (low, high) = (ports[0], ports[ports.len() - 1]);
+    let spread = f64::from(high - low) + 1.0;
+    let draws = i32::try_from(ports.len()).unwrap_or(i32::MAX);
+    let fits = |(_, first, last): &&(&str, u16, u16)| {
+        let size = f64::from(last - first) + 1.0;
+        *first <= low && high <= *last && (spread / size).powi(draws) >= SIGNIFICANCE
+    };
+    if let Some((name, first, last)) = KNOWN.iter().find(fits) {
+        return (*first, *last, Some(name));
+    }
+    let unseen = usize::from(high - low) + 1 - ports.len();
+    let gap = u16::try_from(unseen.div_ceil(ports.len() - 1)).unwrap_or(u16::MAX);
+    let first = low.saturating_sub(gap).max(FIRST);
+    (first, high.saturating_add(gap), None)
+}
+
+/// The parts of a range that some ports leave.
+fn without((first, last): (u16, u16), ports: &BTreeSet<u16>) -> Vec<(u16, u16)> {
+    let mut parts = Vec::new();
+    let mut from = Some(first);
+    for port in ports.range(first..=last) {
+        if let Some(start) = from.filter(|start| start < port) {
+            parts.push((start, port - 1));
+        }
+        from = port.checked_add(1);
+    }
+    parts.extend(
+        from.filter(|start| *start <= last)
+            .map(|start| (start, last)),
+    );
+    parts
+}
+
+fn size(parts: &[(u16, u16)]) -> usize {
+    parts
+        .iter()
+        .map(|(first, last)| usize::from(last - first) + 1)
+        .sum()
+}
+
+/// Gives every peer that was seen on a port of the range all of it; tells these peers.
+fn write(
+    server: &WorkloadName,
+    protocol: Protocol,
+    range: &Range,
+    learned: &mut Vec<Learned>,
+) -> BTreeSet<Peer> {
+    let mut first_of: BTreeMap<Peer, Learned> = BTreeMap::new();
+    for one in &*learned {
+        let edge = &one.support.edge;
+        let own = matches!(&edge.server, Peer::Workload(name) if name == server);
+        if own && edge.protocol == protocol && range.seen.contains(&edge.port) {
+            first_of
+                .entry(one.peer().clone())
+                .or_insert_with(|| one.clone());
+        }
+    }
+    for one in first_of.values() {
+        learned.extend(range.parts.iter().map(|part| {
+            let mut one = one.clone();
+            one.support.range = Some(*part);
+            one
+        }));
+    }
+    first_of.into_keys().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sightings(ports: impl IntoIterator<Item = u16>) -> Sightings {
+        ports.into_iter().map(|port| (port, [7].into())).collect()
+    }
+
+    /// Ports spread evenly over a range, in an order that is the same every time.
+    fn drawn(first: u16, last: u16, number: u32) -> Vec<u16> {
+        let size = u32::from(last - first) + 1;
+        (0..number)
+            .map(|draw| first + u16::try_from(draw * 40_503 % size).unwrap())
+            .collect()
+    }
+
+    fn only(ranges: Vec<Range>) -> Range {
+        let [range] = <[Range; 1]>::try_from(ranges).unwrap();
+        range
+    }
+
+    #[test]
+    fn ports_drawn_from_a_systems_range_are_known_by_it() {
+        for (name, first, last) in KNOWN {
+            let range = only(infer(&sightings(drawn(first, last, 60)), &BTreeSet::new()));
+            assert_eq!(
+                (range.parts, range.estimate.known),
+                (vec![(first, last)], Some(name))
+            );
+        }
+    }
+
+    #[test]
+    fn other_ports_reach_a_mean_gap_beyond_those_seen() {
+        let ports = (0..11u16).map(|number| 30_000 + 10 * number);
+        let range = only(infer(&sightings(ports), &BTreeSet::new()));
+        assert_eq!(range.parts, [(29_991, 30_109)]);
+        assert_eq!(
+            range.estimate,
+            Estimate {
+                ports: 11,
+                within_an_hour: 11,
+                seen: (30_000, 30_100),
+                known: None
+            }
+        );
+    }
+
+    #[test]
+    fn known_ports_are_kept_out() {
+        let mut seen = sightings(drawn(30_000, 30_999, 40));
+        seen.insert(443, [7].into());
+        seen.insert(8080, [7].into());
+        seen.insert(30_500, [1, 9].into());
+        let range = only(infer(&seen, &[30_200].into()));
+        for port in [443, 8080, 30_500, 30_200] {
+            assert!(
+                !range
+                    .parts
+                    .iter()
+                    .any(|(first, last)| (*first..=*last).contains(&port)),
+                "{port}"
+            );
+        }
+        assert_eq!(range.parts.len(), 3);
+    }
+
+    #[test]
+    fn few_ports_or_ports_of_many_hours_are_no_range() {
+        assert_eq!(
+            infer(&sightings(drawn(32_768, 60_999, 9)), &BTreeSet::new()),
+            []
+        );
+        let hourly = drawn(32_768, 60_999, 40).into_iter().enumerate();
+        let hourly = hourly
+            .map(|(hour, port)| (port, [u32::try_from(hour).unwrap()].into()))
+            .collect();
+        assert_eq!(infer(&hourly, &BTreeSet::new()), []);
+        let timeless = drawn(32_768, 60_999, 40)
+            .into_iter()
+            .map(|port| (port, BTreeSet::new()))
+            .collect();
+        assert_eq!(infer(&timeless, &BTreeSet::new()), []);
+        let declared: BTreeSet<u16> = drawn(9000, 9999, 40).into_iter().collect();
+        assert_eq!(infer(&sightings(drawn(9000, 9999, 40)), &declared), []);
+    }
+}
