@@ -161,6 +161,78 @@ fn missing_input_is_named() {
 }
 
 #[test]
+fn bad_choices_are_named_with_what_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let groups = file("groups", "# mail\nmail=203.0.113.0/24\nmail 1\n");
+    let edges = file("edges", "\nshop/Deployment/web -> shop/web 80/TCP\n");
+    let cases: [(&[&str], &str); 13] = [
+        (
+            &["--cidr-group", "=203.0.113.0/24"],
+            "--cidr-group: \"\" is no name of a group",
+        ),
+        (
+            &["--cidr-group", "a=203.0.113.1/24"],
+            "203.0.113.1/24 has bits set behind its prefix: write 203.0.113.0/24",
+        ),
+        (
+            &["--cidr-group", "a=203.0.113.0"],
+            "\"203.0.113.0\" is no block of addresses: write ADDRESS/LENGTH",
+        ),
+        (
+            &["--cidr-group", &groups],
+            "groups, line 3: \"mail 1\" is no group",
+        ),
+        (
+            &["--cidr-group", "/nowhere"],
+            "--cidr-group /nowhere is no value, and cannot be read as a file",
+        ),
+        (
+            &["--reject", "a -> b"],
+            "--reject: \"a -> b\" is no edge: write CLIENT -> SERVER",
+        ),
+        (
+            &["--reject", &edges],
+            "edges, line 2: \"shop/web\" is no end of an edge",
+        ),
+        (
+            &["--node-cidr", "all"],
+            "--node-cidr: \"all\" is no block of addresses",
+        ),
+        (
+            &["--cluster-cidr", "10.0.0.0/99"],
+            "is no block of addresses",
+        ),
+        (
+            &["--cni", "weave"],
+            "\"weave\" is no network plugin: write generic",
+        ),
+        (
+            &["--cni", "cilium=new"],
+            "\"cilium=new\" is no network plugin",
+        ),
+        (
+            &["--external", "all"],
+            "possible values: seen, aggregate, any",
+        ),
+        (&["--external-blocks", "-1"], "unexpected argument"),
+    ];
+    for (arguments, said) in cases {
+        let error = predicate::str::contains(said);
+        generate()
+            .args(arguments)
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(error);
+    }
+}
+
+#[test]
 fn without_flows_there_are_no_policies() {
     let run = |output: &str| {
         let mut command = bare();

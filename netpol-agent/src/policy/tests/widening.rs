@@ -116,6 +116,7 @@ fn is_about(case: &Case, what: &Widening, other: &Other) -> bool {
 fn stands_as(case: &Case, peer: &Peer) -> BTreeSet<Other> {
     let node = |name: &String| case.cluster.nodes[name].iter().copied().map(Other::Address);
     match peer {
+        Peer::Workload(name) if name.kind == NAMESPACE => BTreeSet::new(),
         Peer::Workload(name) if case.cluster.workloads[name].host_network => {
             let nodes = case.cluster.workloads[name].nodes.iter();
             nodes.flat_map(node).collect()

@@ -81,6 +81,11 @@ fn divide(writer: &Writer<'_>, learned: &[Learned]) -> (Vec<Learned>, Vec<Learne
     let around = by_peer(&wide);
     let mut rest = Vec::new();
     for mut one in narrow {
+        if let Some(whole) = namespace_around(writer, &around, &one) {
+            one.stand_ins = Some([whole].into());
+            wide.push(one);
+            continue;
+        }
         let own = itself(writer, one.peer()).unwrap_or_default();
         let is_held = |own: &Wide| {
             let mut holding = around.iter().filter(|(wide, _)| wide.covers(own));
@@ -95,6 +100,22 @@ fn divide(writer: &Writer<'_>, learned: &[Learned]) -> (Vec<Learned>, Vec<Learne
         }
     }
     (wide, rest)
+}
+
+/// The whole namespace of a peer, if that may be reached on all its ports anyway.
+fn namespace_around(writer: &Writer<'_>, around: &ByPeer, learned: &Learned) -> Option<Wide> {
+    let Peer::Workload(name) = learned.peer() else {
+        return None;
+    };
+    if writer.stands_for_more(learned.peer()) {
+        return None;
+    }
+    let whole = Wide::Namespace(name.namespace.clone());
+    let (ports, _) = around.get(&whole)?;
+    learned
+        .each_port()
+        .all(|port| ports.contains(&port))
+        .then_some(whole)
 }
 
 fn by_peer(learned: &[Learned]) -> ByPeer {
