@@ -1,11 +1,12 @@
-//! Each case, judged by the evaluator in both its forms.
+//! Each case, judged by the evaluator in both its forms and by all that is listed as allowed.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_agent::inventory;
+use netpol_agent::policy::connectivity::{Party, connectivity};
 use netpol_agent::policy::evaluate::{Compiled, Connection, End, Evaluator, Place, World};
-use netpol_common::names::ObjectName;
+use netpol_common::names::{ObjectName, WorkloadName};
 
 use crate::case::{self, Asked, Case, Who};
 
@@ -129,6 +130,75 @@ fn every_sentence_holds_in_tables() {
         passes
     };
     assert_eq!(differing(judge), "");
+}
+
+/// The other address of a pod; nobody else has one.
+fn other_family(who: &Who) -> Who {
+    match who {
+        Who::Pod {
+            namespace,
+            name,
+            v6,
+        } => Who::Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            v6: !v6,
+        },
+        other => other.clone(),
+    }
+}
+
+/// Whether an end is what a list names so. Nodes, and what uses their network, are not asked for by name.
+fn is(party: &Party, who: &Who) -> bool {
+    match (party, who) {
+        (
+            Party::Workload(workload),
+            Who::Pod {
+                namespace, name, ..
+            },
+        ) => *workload == WorkloadName::new(namespace, "Pod", name),
+        (Party::Block(block), Who::Outside(address)) => block.contains(address),
+        _ => false,
+    }
+}
+
+/// What is listed of two pods is what is allowed by any two of their addresses.
+#[test]
+fn every_sentence_holds_in_the_list_of_all_that_is_allowed() {
+    let world = world();
+    let listed = |asked: &Asked| {
+        let named = |who: &Who| match who {
+            Who::Pod { name, .. } => name != "host",
+            Who::Node { .. } => false,
+            Who::Outside(_) => true,
+        };
+        named(&asked.client) && named(&asked.server)
+    };
+    let mut asked_in_all = 0;
+    for case in case::all().iter().filter(|case| case.rejected.is_none()) {
+        let policies = policies(case);
+        let all = connectivity(&world, &policies, case.reading());
+        for (asked, _) in case.asked().filter(|(asked, _)| listed(asked)) {
+            let (client, server) = (end(&world, &asked.client), end(&world, &asked.server));
+            if matches!((client.0, server.0), (End::Pod(one), End::Pod(other)) if one == other) {
+                continue;
+            }
+            let pods = matches!((client.0, server.0), (End::Pod(_), End::Pod(_)));
+            let mut other = asked.clone();
+            other.client = other_family(&asked.client);
+            other.server = other_family(&asked.server);
+            let expected = plain(&world, &policies, case, asked)
+                || (pods && plain(&world, &policies, case, &other));
+            let found = all.entries().any(|entry| {
+                is(entry.from, &asked.client)
+                    && is(entry.to, &asked.server)
+                    && entry.ports.contains(asked.protocol, asked.port)
+            });
+            assert_eq!(found, expected, "{}: {}", case.name(), asked.text());
+            asked_in_all += 1;
+        }
+    }
+    assert!(asked_in_all > 300, "only {asked_in_all} were asked");
 }
 
 #[test]
