@@ -2,6 +2,7 @@
 //!
 //! The verdict is the evaluator's. What is said besides, why a rule does not match, is found out here, part by part.
 
+mod candidates;
 mod change;
 mod ends;
 mod misses;

@@ -229,7 +229,8 @@ fn can_be_exact(case: &Case) -> bool {
                         places.all(|(_, place)| compiled.isolated(way, *place))
                     })
             }
-            _ => true,
+            // A block matches whichever pod has that address, too.
+            _ => !case.reading.blocks_match_pods || case.world.at(spot.address).is_empty(),
         })
     };
     fits(&case.from, Way::Egress) && fits(&case.to, Way::Ingress)
