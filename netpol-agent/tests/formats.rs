@@ -2,7 +2,8 @@
 //! of it.
 //!
 //! A folder under `golden/formats` is named like the one under `golden/policy` that it takes `inventory.yaml`,
-//! `flows.jsonl` and `arguments` from. `UPDATE_EXPECT=1 cargo test` writes what is found there.
+//! `flows.jsonl` and `arguments` from, unless its file `input` names another one, with more arguments.
+//! `UPDATE_EXPECT=1 cargo test` writes what is found there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,8 +40,8 @@ macro_rules! golden {
 }
 
 golden! {
-    api_server dns_always external_dual_stack host_network names no_evidence node_peer nothing_learned port_ranges
-    two_namespaces
+    api_server dns_always everything_outside external_dual_stack host_network names no_evidence node_peer nothing_learned port_ranges
+    two_namespaces whole_namespaces
 }
 
 fn folder_name(test: &str) -> String {
@@ -55,13 +56,16 @@ fn golden(kind: &str) -> PathBuf {
 
 /// The command on the input of one folder.
 fn generate(folder: &str, format: &str) -> Command {
-    let input = golden("policy").join(folder);
+    let named = fs::read_to_string(golden("formats").join(folder).join("input"));
+    let named = named.unwrap_or_else(|_| folder.to_owned());
+    let mut words = named.split_whitespace();
+    let input = golden("policy").join(words.next().expect("the name of a folder"));
     let arguments = fs::read_to_string(input.join("arguments")).unwrap_or_default();
     let mut command = Command::cargo_bin("kubectl-netpol").expect("the command is built");
     command.args(["generate", "-o", format, "--inventory"]);
     command.arg(input.join("inventory.yaml"));
     command.arg("--flows").arg(input.join("flows.jsonl"));
-    command.args(arguments.split_whitespace());
+    command.args(arguments.split_whitespace()).args(words);
     command
 }
 
