@@ -40,7 +40,7 @@ macro_rules! golden {
 }
 
 golden! {
-    api_server dns_always everything_outside external_dual_stack host_network names no_evidence node_peer nothing_learned port_ranges
+    api_server default_deny dns_always everything_outside external_dual_stack host_network names no_evidence node_peer nothing_learned port_ranges
     two_namespaces whole_namespaces
 }
 
