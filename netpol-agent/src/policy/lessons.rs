@@ -85,56 +85,70 @@ impl Lessons {
     }
 }
 
-/// What an edge comes to at each end that is a workload and for which `has_policies` holds.
+/// What an edge comes to at each end that is a workload and for which `has_policies` holds, in the order of
+/// [`Direction::ALL`].
 pub(super) fn judge(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
     cluster: &Cluster,
     options: &OptionsFor,
     has_policies: impl Fn(Direction) -> bool,
-) -> Vec<(Direction, Seen)> {
-    let mut judged: Vec<(Direction, Seen)> = Vec::new();
-    let (mut learned_once, mut refused) = (false, None);
-    for direction in Direction::ALL {
-        if !has_policies(direction) {
+) -> [Option<Seen>; 2] {
+    let mut judged = Direction::ALL.map(|direction| {
+        has_policies(direction).then(|| judge_end(edge, evidence, cluster, options, direction))
+    });
+    let learned_once = judged.iter().flatten().any(|seen| seen.learned.is_some());
+    let mut counted = learned_once;
+    for seen in judged.iter_mut().rev().flatten() {
+        if seen.counted != Some(Counted::NotEstablished) {
             continue;
         }
-        let mut seen = Seen {
-            edge: Arc::clone(edge),
-            learned: None,
-            findings: Vec::new(),
-            counted: None,
-        };
-        let one_way = match end(edge, direction) {
-            Peer::Workload(name) => options.workload(name).one_way,
-            _ => options.cluster.one_way,
-        };
-        match lesson(edge, evidence, direction, one_way) {
-            Ok(_) if options.rejects(edge) => {
-                seen.findings = vec![Finding::Rejected {
-                    edge: EdgeId::clone(edge),
-                }];
-            }
-            Ok(_) if is_gone(cluster, peer(edge, direction)) => {
-                seen.findings = vec![Finding::NodeGone {
-                    edge: EdgeId::clone(edge),
-                }];
-            }
-            Ok(learned) => {
-                learned_once = true;
-                seen.findings = remarks::of_edge(edge, evidence, direction, &learned);
-                seen.learned = Some(learned);
-            }
-            Err(LeftOut::OwnNode) => seen.counted = Some(Counted::OwnNode),
-            Err(LeftOut::NotEstablished) => refused = Some(judged.len()),
-            Err(why) => seen.findings = left_out(edge, direction, why),
+        if counted {
+            seen.counted = None;
         }
-        judged.push((direction, seen));
-    }
-    if let Some(place) = refused.filter(|_| !learned_once) {
-        judged[place].1.counted = Some(Counted::NotEstablished);
+        counted = true;
     }
     judged
+}
+
+/// What an edge comes to at one end; what was not established is marked at each.
+fn judge_end(
+    edge: &Arc<EdgeId>,
+    evidence: &Evidence,
+    cluster: &Cluster,
+    options: &OptionsFor,
+    direction: Direction,
+) -> Seen {
+    let mut seen = Seen {
+        edge: Arc::clone(edge),
+        learned: None,
+        findings: Vec::new(),
+        counted: None,
+    };
+    let one_way = match end(edge, direction) {
+        Peer::Workload(name) => options.workload(name).one_way,
+        _ => options.cluster.one_way,
+    };
+    match lesson(edge, evidence, direction, one_way) {
+        Ok(_) if options.rejects(edge) => {
+            seen.findings = vec![Finding::Rejected {
+                edge: EdgeId::clone(edge),
+            }];
+        }
+        Ok(_) if is_gone(cluster, peer(edge, direction)) => {
+            seen.findings = vec![Finding::NodeGone {
+                edge: EdgeId::clone(edge),
+            }];
+        }
+        Ok(learned) => {
+            seen.findings = remarks::of_edge(edge, evidence, direction, &learned);
+            seen.learned = Some(learned);
+        }
+        Err(LeftOut::OwnNode) => seen.counted = Some(Counted::OwnNode),
+        Err(LeftOut::NotEstablished) => seen.counted = Some(Counted::NotEstablished),
+        Err(why) => seen.findings = left_out(edge, direction, why),
+    }
+    seen
 }
 
 /// The end of an edge whose policy is concerned in a direction.

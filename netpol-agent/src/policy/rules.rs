@@ -1,14 +1,14 @@
 //! The rules of one direction of a policy: the least cover of what was learned, and the edges that each rests on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use netpol_common::words::Protocol;
 
-use super::component::{Component, Part, components};
+use super::component::components;
 use super::cover::Cost;
 use super::learn::Learned;
-use super::model::{Rule, Support};
+use super::model::Rule;
 use super::peers::{Atom, Units};
 use super::ports::{self, Run};
 use super::text;
@@ -59,21 +59,22 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
     let runs = ports::runs(classes.keys().copied());
     let mut excess = Excess::default();
     let mut drafts: Vec<Draft> = Vec::new();
+    let mut of_unit: Vec<Vec<usize>> = vec![Vec::new(); units.units.len()];
     for component in components(&units, &runs, classes.len()) {
         let (parts, cost, bound) = component.parts();
         excess.add(cost, bound);
-        let rules = parts.iter().map(|part| {
-            let rule = component.rule(namespace, part);
-            Draft::of(rule, &component, part)
-        });
-        drafts.extend(rules);
+        for part in &parts {
+            for unit in component.units_of(part) {
+                of_unit[unit].push(drafts.len());
+            }
+            drafts.push(Draft {
+                rule: component.rule(namespace, part),
+                runs: component.runs_of(part).collect(),
+            });
+        }
     }
-    let book = Book {
-        units: &units,
-        runs: &runs,
-    };
-    book.add_evidence(&groups, &mut drafts);
-    let mut rules: Vec<Rule> = drafts.into_iter().map(Draft::finish).collect();
+    add_evidence(&groups, &units, &runs, &of_unit, &mut drafts);
+    let mut rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.rule).collect();
     rules.sort_by(|a, b| (&a.peers, &a.ports).cmp(&(&b.peers, &b.ports)));
     Rules { rules, excess }
 }
@@ -83,9 +84,7 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
     let mut found: Vec<(Atom, usize)> = Vec::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
-        let atoms = alike
-            .first()
-            .and_then(|one| writer.atoms(one.peer(), one.support.edge.port).ok());
+        let atoms = alike.first().and_then(|one| writer.atoms(one.peer()).ok());
         found.extend(atoms.into_iter().flatten().map(|atom| (atom, groups.len())));
         groups.push(Group {
             learned: alike,
@@ -110,62 +109,36 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
     (table, groups)
 }
 
-/// A rule whose evidence is being gathered.
+/// A rule whose evidence is being gathered, and the runs of ports that it holds.
 struct Draft {
     rule: Rule,
-    /// Whether it holds each unit, and each run.
-    units: BTreeSet<usize>,
-    runs: BTreeSet<usize>,
-    evidence: BTreeSet<Support>,
+    runs: Vec<usize>,
 }
 
-impl Draft {
-    fn of(rule: Rule, component: &Component<'_>, part: &Part) -> Self {
-        Self {
-            rule,
-            units: component.units_of(part).collect(),
-            runs: component.runs_of(part).collect(),
-            evidence: BTreeSet::new(),
-        }
-    }
-
-    fn finish(self) -> Rule {
-        Rule {
-            evidence: self.evidence.into_iter().collect(),
-            ..self.rule
-        }
-    }
-}
-
-/// What is needed to find the rules of an edge again.
-struct Book<'a> {
-    units: &'a Units<'a>,
-    runs: &'a [Run],
-}
-
-impl Book<'_> {
-    /// Gives every rule the edges that it allows.
-    fn add_evidence(&self, groups: &[Group<'_>], drafts: &mut [Draft]) {
-        for group in groups {
-            for atom in &group.atoms {
-                let unit = self.units.of_atom[*atom];
-                for draft in drafts
-                    .iter_mut()
-                    .filter(|draft| draft.units.contains(&unit))
-                {
-                    self.add_group(group, draft);
-                }
-            }
-        }
-    }
-
-    fn add_group(&self, group: &Group<'_>, draft: &mut Draft) {
-        for learned in group.learned {
-            let edge = &learned.support.edge;
-            let mut runs = draft.runs.iter().map(|run| &self.runs[*run]);
-            if runs.any(|run| run.meets(edge.protocol, learned.ports())) {
-                draft.evidence.insert(learned.support.clone());
-            }
+/// Gives every rule the edges that it allows, in their order. `of_unit` tells which rules hold each unit.
+fn add_evidence(
+    groups: &[Group<'_>],
+    units: &Units<'_>,
+    runs: &[Run],
+    of_unit: &[Vec<usize>],
+    drafts: &mut [Draft],
+) {
+    for group in groups {
+        let atoms = group.atoms.iter();
+        let mut concerned: Vec<usize> = atoms
+            .flat_map(|atom| &of_unit[units.of_atom[*atom]])
+            .copied()
+            .collect();
+        concerned.sort_unstable();
+        concerned.dedup();
+        for number in concerned {
+            let Draft { rule, runs: held } = &mut drafts[number];
+            let allowed = group.learned.iter().filter(|one| {
+                let mut held = held.iter().map(|run| &runs[*run]);
+                held.any(|run| run.meets(one.support.edge.protocol, one.ports()))
+            });
+            rule.evidence
+                .extend(allowed.map(|learned| learned.support.clone()));
         }
     }
 }

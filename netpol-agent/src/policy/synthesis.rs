@@ -14,7 +14,7 @@ use super::dns;
 use super::entities;
 use super::finding::{Finding, Inexpressible};
 use super::learn::Learned;
-use super::lessons::{Counted, Lessons, end, judge};
+use super::lessons::{Counted, Lessons, Seen, end, judge};
 use super::model::{Direction, Policy, Proposal, Selector};
 use super::names::policy_names;
 use super::options::{Dns, Options, OptionsFor};
@@ -49,11 +49,12 @@ pub(super) fn taught<'a>(
     options: &'a OptionsFor,
 ) -> Synthesiser<'a> {
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(options));
-    for (edge, evidence) in &graph.edges {
-        synthesiser.learn(edge, evidence);
-    }
+    synthesiser.learn_all(graph);
     synthesiser
 }
+
+/// How many edges of a graph are judged at a time.
+const AT_ONCE: usize = 1 << 16;
 
 /// What is known of a cluster and of the edges in it, so that the policy of one workload can be proposed again after
 /// a new edge. A cluster that changed needs a new one.
@@ -95,6 +96,12 @@ struct Common {
     denied: BTreeSet<String>,
 }
 
+/// What an edge comes to at its ends, in the order of [`Direction::ALL`], and where the workloads there are known.
+struct Judged {
+    edge: Arc<EdgeId>,
+    ends: [(Option<usize>, Option<Seen>); 2],
+}
+
 impl<'a> Synthesiser<'a> {
     /// Takes in a cluster, without any edge.
     #[must_use]
@@ -129,27 +136,74 @@ impl<'a> Synthesiser<'a> {
 
     /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now.
     pub fn learn(&mut self, edge: &EdgeId, evidence: &Evidence) -> BTreeSet<WorkloadName> {
-        let edge = Arc::new(edge.clone());
-        let has_policies = |direction| match end(&edge, direction) {
-            Peer::Workload(name) => !self.is_on_host(name),
-            _ => false,
-        };
-        let judged = judge(&edge, evidence, &self.cluster, &self.options, has_policies);
+        let Judged { edge, ends } = self.judge(edge, evidence);
         let mut changed = BTreeSet::new();
-        for (direction, seen) in judged {
-            let Peer::Workload(name) = end(&edge, direction) else {
+        for (direction, (place, seen)) in Direction::ALL.into_iter().zip(ends) {
+            let (Some(seen), Peer::Workload(name)) = (seen, end(&edge, direction)) else {
                 continue;
             };
-            let entry = self.workloads.entry(name.clone()).or_default();
-            let had_policy = entry.lessons.any();
-            entry.lessons.insert(direction, seen);
-            if had_policy != entry.lessons.any() && self.dns(name) == Dns::Always {
+            let lessons = self.lessons(place, name);
+            let had_policy = lessons.any();
+            lessons.insert(direction, seen);
+            if had_policy != lessons.any() && self.dns(name) == Dns::Always {
                 let resolvers = self.cluster.resolvers.iter();
                 changed.extend(resolvers.map(|(name, _)| name.clone()));
             }
             changed.insert(name.clone());
         }
         changed
+    }
+
+    /// Takes in all edges of a graph, each in place of what was known of it.
+    pub fn learn_all(&mut self, graph: &FlowGraph) {
+        let edges: Vec<(&EdgeId, &Evidence)> = graph.edges.iter().collect();
+        for some in edges.chunks(AT_ONCE) {
+            let judged: Vec<Judged> = some
+                .par_iter()
+                .map(|(edge, evidence)| self.judge(edge, evidence))
+                .collect();
+            for Judged { edge, ends } in judged {
+                for (direction, (place, seen)) in Direction::ALL.into_iter().zip(ends) {
+                    if let (Some(seen), Peer::Workload(name)) = (seen, end(&edge, direction)) {
+                        self.lessons(place, name).insert(direction, seen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an edge comes to.
+    fn judge(&self, edge: &EdgeId, evidence: &Evidence) -> Judged {
+        let edge = Arc::new(edge.clone());
+        let places = Direction::ALL.map(|direction| match end(&edge, direction) {
+            Peer::Workload(name) => self.workloads.get_index_of(name),
+            _ => None,
+        });
+        let has_policies = |direction| {
+            let place = match direction {
+                Direction::Ingress => places[0],
+                Direction::Egress => places[1],
+            };
+            let known = place.and_then(|place| self.workloads.get_index(place));
+            matches!(end(&edge, direction), Peer::Workload(_))
+                && known.is_none_or(|(_, known)| !known.host_network)
+        };
+        let [ingress, egress] = judge(&edge, evidence, &self.cluster, &self.options, has_policies);
+        Judged {
+            ends: [(places[0], ingress), (places[1], egress)],
+            edge,
+        }
+    }
+
+    /// What a workload learned, which is known at a place or not yet.
+    fn lessons(&mut self, place: Option<usize>, name: &WorkloadName) -> &mut Lessons {
+        let place = place
+            .or_else(|| self.workloads.get_index_of(name))
+            .unwrap_or_else(|| {
+                let new = Workload::default();
+                self.workloads.insert_full(name.clone(), new).0
+            });
+        &mut self.workloads[place].lessons
     }
 
     /// The policy of one workload, with the findings about it and its edges.
@@ -466,25 +520,27 @@ fn hinder(
     writer: &Writer<'_>,
     findings: &mut BTreeSet<Finding>,
 ) {
-    for learned in learned {
-        let edge = &learned.support.edge;
-        let written = match learned.stand_ins.is_some() && edge.port > 0 {
-            true => continue,
-            false => writer.atoms(learned.peer(), edge.port),
-        };
-        let Err(reason) = written else {
-            continue;
-        };
-        if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, learned.peer())
-            && let Some(Err(unselectable)) = writer.selector(name)
-        {
-            findings.insert(remarks::unselectable(name, unselectable));
+    for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
+        let [first, ..] = alike else { continue };
+        let written = writer.atoms(first.peer());
+        for one in alike {
+            let edge = &one.support.edge;
+            let reason = match &written {
+                _ if edge.port == 0 => Inexpressible::PortZero,
+                Err(reason) if one.stand_ins.is_none() => reason.clone(),
+                _ => continue,
+            };
+            if let (Inexpressible::Unselectable, Peer::Workload(name)) = (&reason, one.peer())
+                && let Some(Err(unselectable)) = writer.selector(name)
+            {
+                findings.insert(remarks::unselectable(name, unselectable));
+            }
+            findings.insert(Finding::Withheld {
+                workload: workload.clone(),
+                direction,
+                edge: EdgeId::clone(edge),
+                reason,
+            });
         }
-        findings.insert(Finding::Withheld {
-            workload: workload.clone(),
-            direction,
-            edge: EdgeId::clone(edge),
-            reason,
-        });
     }
 }

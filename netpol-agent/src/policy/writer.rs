@@ -32,10 +32,7 @@ impl Writer<'_> {
     }
 
     /// What a peer stands as in a rule.
-    pub(super) fn atoms(&self, peer: &Peer, port: u16) -> Result<Vec<Atom>, Inexpressible> {
-        if port == 0 {
-            return Err(Inexpressible::PortZero);
-        }
+    pub(super) fn atoms(&self, peer: &Peer) -> Result<Vec<Atom>, Inexpressible> {
         if let Peer::Workload(name) = peer
             && !self.stands_for_more(peer)
         {
