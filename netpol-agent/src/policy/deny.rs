@@ -73,7 +73,7 @@ pub(super) fn policy(
             servers.insert((edge.server.clone(), edge.port));
         }
     }
-    servers.retain(|(server, port)| writer.atoms(server, *port).is_ok());
+    servers.retain(|(server, port)| *port > 0 && writer.atoms(server).is_ok());
     let mut learned = Vec::new();
     let mut allowed: BTreeMap<Peer, Ports> = BTreeMap::new();
     for (server, port) in servers {
