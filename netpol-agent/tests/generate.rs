@@ -269,3 +269,21 @@ fn a_full_disk_behind_stdout_is_an_error() {
         "{stderr}"
     );
 }
+
+#[test]
+fn what_cilium_does_not_enforce_of_kubernetes_form_is_not_said_of_its_own() {
+    let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/policy/cni-cilium");
+    let told = |format: &str| {
+        let mut command = bare();
+        command
+            .args(["--cni", "cilium", "-o", format, "--inventory"])
+            .arg(input.join("inventory.yaml"))
+            .arg("--flows")
+            .arg(input.join("flows.jsonl"));
+        let output = command.assert().success();
+        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        told.contains("Unenforceable")
+    };
+    assert!(told("yaml"));
+    assert!(!told("cilium"));
+}

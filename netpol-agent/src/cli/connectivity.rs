@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_CONNECTIVITY_OUTPUT",
         value_enum,
         default_value = "table",
         value_name = "FORMAT"

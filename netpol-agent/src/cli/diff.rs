@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_DIFF_OUTPUT",
         value_enum,
         default_value = "text",
         value_name = "FORMAT"

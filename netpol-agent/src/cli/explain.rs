@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_EXPLAIN_OUTPUT",
         value_enum,
         default_value = "text",
         value_name = "FORMAT"

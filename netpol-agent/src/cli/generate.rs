@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_GENERATE_OUTPUT",
         value_enum,
         default_value = "yaml",
         value_name = "FORMAT"
@@ -60,13 +60,12 @@ impl Arguments {
             (None, _) => {}
         }
         let options = self.choices.options()?;
-        let paths = self.inputs.inventory.iter().chain(&self.inputs.flows);
-        check_stdin(paths.chain(&self.against))?;
+        check_stdin(self.inputs.paths().chain(&self.against))?;
         let loaded = self.inputs.load()?;
         let proposal = self.proposal(&loaded, &options)?;
-        proposal
-            .findings
-            .iter()
+        let findings = proposal.findings.iter();
+        findings
+            .filter(|finding| !(self.output == Format::Cilium && cilium::mends(finding)))
             .for_each(|finding| note("finding", finding));
         if self.output == Format::Cilium {
             cilium::remarks(&proposal.policies)

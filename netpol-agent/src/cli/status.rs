@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         short,
-        env = "NETPOL_OUTPUT",
+        env = "NETPOL_STATUS_OUTPUT",
         value_enum,
         default_value = "table",
         value_name = "FORMAT"

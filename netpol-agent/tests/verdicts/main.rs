@@ -221,7 +221,7 @@ fn variables_stand_for_flags() {
     for (name, value) in [
         ("NETPOL_INVENTORY", "shop.yaml"),
         ("NETPOL_POLICIES", "policies.yaml"),
-        ("NETPOL_OUTPUT", "json"),
+        ("NETPOL_CONNECTIVITY_OUTPUT", "json"),
         ("NETPOL_HOST_NETWORK", "pod"),
         ("NETPOL_IP_BLOCK", "no-pods"),
     ] {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::kubernetes;
 use super::yaml::{self, Comments};
 use super::{evidence, head};
+use crate::policy::finding::{Finding, Unenforced};
 use crate::policy::model::{
     Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
 };
@@ -81,6 +82,13 @@ pub fn remarks(policies: &[Policy]) -> Vec<String> {
         widened.chain(ignored).collect::<Vec<_>>()
     };
     policies.iter().flat_map(of_policy).collect()
+}
+
+/// Whether a finding is about Kubernetes' form alone: nodes and the API server are written as what they are here.
+#[must_use]
+pub fn mends(finding: &Finding) -> bool {
+    let entities = |what: &Unenforced| matches!(what, Unenforced::Entities(..));
+    matches!(finding, Finding::Unenforceable { what, .. } if entities(what))
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.
