@@ -6,8 +6,40 @@ use anyhow::{Context as _, Result};
 
 use crate::{command, say, setup, workspace};
 
-/// How many random cases each promise of the policy engine is tested with.
-const CASES: &str = "10000";
+/// One run of tests.
+struct Run {
+    what: &'static str,
+    /// What follows `cargo test`.
+    arguments: &'static [&'static str],
+    /// How many random cases each property is tested with, if not as many as it states.
+    cases: Option<&'static str>,
+}
+
+const RUNS: [Run; 3] = [
+    Run {
+        what: "every test of the workspace",
+        arguments: &["--workspace"],
+        cases: None,
+    },
+    Run {
+        what: "the pure code without aya and the kernel crate",
+        arguments: &["--package", "netpol-agent", "--no-default-features"],
+        cases: None,
+    },
+    Run {
+        what: "every promise of the policy engine, in ten thousand random cases each",
+        arguments: &[
+            "--package",
+            "netpol-agent",
+            "--no-default-features",
+            "--profile",
+            "promises",
+            "--lib",
+            "policy::",
+        ],
+        cases: Some("10000"),
+    },
+];
 
 /// Sets up, then runs every test, those that need privileges too. Nothing is skipped: a test that cannot run fails.
 ///
@@ -16,47 +48,15 @@ const CASES: &str = "10000";
 /// If set-up or any test fails.
 pub fn test() -> Result<()> {
     setup::run()?;
-    let runs: [(&str, &[&str], &[(&str, &str)]); 3] = [
-        (
-            "every test of the workspace",
-            &["test", "--locked", "--workspace"],
-            &[],
-        ),
-        (
-            "the pure code without aya and the kernel crate",
-            &[
-                "test",
-                "--locked",
-                "--package",
-                "netpol-agent",
-                "--no-default-features",
-            ],
-            &[],
-        ),
-        (
-            "every promise of the policy engine, in ten thousand random cases each",
-            &[
-                "test",
-                "--locked",
-                "--package",
-                "netpol-agent",
-                "--no-default-features",
-                "--profile",
-                "promises",
-                "--lib",
-                "policy::tests::",
-            ],
-            &[("PROPTEST_CASES", CASES)],
-        ),
-    ];
-    for (what, arguments, variables) in runs {
-        say::progress(format_args!("test: {what}"));
+    for run in RUNS {
+        say::progress(format_args!("test: {}", run.what));
         let mut cargo = Command::new("cargo");
         cargo
-            .args(arguments)
-            .envs(variables.iter().copied())
+            .args(["test", "--locked"])
+            .args(run.arguments)
+            .envs(run.cases.map(|cases| ("PROPTEST_CASES", cases)))
             .current_dir(workspace());
-        command::stream(&mut cargo).with_context(|| format!("test {what}"))?;
+        command::stream(&mut cargo).with_context(|| format!("test {}", run.what))?;
     }
     Ok(())
 }
