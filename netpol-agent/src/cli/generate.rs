@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
+use super::complete;
 use super::inputs::{Inputs, Loaded, check_stdin};
 use super::options::Choices;
 use super::output::{note, print};
@@ -62,11 +63,15 @@ impl Arguments {
         let options = self.choices.options()?;
         check_stdin(self.inputs.paths().chain(&self.against))?;
         let loaded = self.inputs.load()?;
-        let proposal = self.proposal(&loaded, &options)?;
+        let mut proposal = self.proposal(&loaded, &options)?;
         let findings = proposal.findings.iter();
         findings
             .filter(|finding| !(self.output == Format::Cilium && cilium::mends(finding)))
             .for_each(|finding| note("finding", finding));
+        complete::tell(&loaded, &options, &proposal.policies);
+        if !self.no_evidence {
+            complete::annotate(&loaded, &options, &mut proposal.policies);
+        }
         if self.output == Format::Cilium {
             cilium::remarks(&proposal.policies)
                 .iter()

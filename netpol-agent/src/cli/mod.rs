@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod captures;
 mod check;
+mod complete;
 mod connectivity;
 #[cfg(feature = "ebpf")]
 pub mod detach;

@@ -87,7 +87,7 @@ impl Arguments {
         let options = coverage::Options {
             hours: self.window,
             one_way: self.one_way,
-            until: None,
+            ..coverage::Options::default()
         };
         let requirements = Requirements {
             hours: self.complete_hours,
@@ -203,7 +203,7 @@ fn cells(name: &WorkloadName, coverage: &Coverage, complete: &Completeness) -> [
         coverage.watched.windows.to_string(),
         coverage.all.edges.to_string(),
         numbers.map_or("-".to_owned(), |numbers| numbers.to_string()),
-        numbers.map_or("-".to_owned(), unseen),
+        numbers.map_or("-".to_owned(), |numbers| numbers.unseen_text()),
         word(seen.start),
         word(seen.restart),
         word(seen.full_day),
@@ -211,14 +211,6 @@ fn cells(name: &WorkloadName, coverage: &Coverage, complete: &Completeness) -> [
         complete.verdict().word().to_owned(),
         why_not(complete),
     ]
-}
-
-/// Chao2, and the bound that holds.
-fn unseen(numbers: Numbers) -> String {
-    let bound = numbers.interval.map_or_else(String::new, |interval| {
-        format!(" (>= {:.0})", interval.unseen_at_least.floor())
-    });
-    format!("{:.1}{bound}", numbers.unseen)
 }
 
 fn why_not(complete: &Completeness) -> String {

@@ -111,6 +111,7 @@ pub(super) fn policy(
         egress: rules(writer, namespace, &learned).rules,
         entities: super::entities::rules(writer, &learned),
         already: BTreeMap::new(),
+        coverage: None,
         workload,
     };
     (policy, findings)

@@ -46,6 +46,8 @@ pub struct Policy {
     /// What policies that are there already allow of what was learned, in a sentence; only where this policy is to
     /// complete them.
     pub already: BTreeMap<Direction, String>,
+    /// How much of the workload's traffic its edges cover, in a sentence, where somebody asked for that.
+    pub coverage: Option<String>,
 }
 
 /// Every one of some peers on every one of some ports.

@@ -472,6 +472,7 @@ impl<'a> Synthesiser<'a> {
             egress,
             entities: entities.into_iter().flatten().collect(),
             already: BTreeMap::new(),
+            coverage: None,
         };
         findings.extend(profile::fit(&mut policy, options.cni));
         Some(policy)

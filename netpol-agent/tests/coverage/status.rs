@@ -158,3 +158,87 @@ fn without_times_there_is_no_estimate() {
         "{text}"
     );
 }
+
+/// What `generate` writes and says of some records.
+fn generate(dir: &Path, flows: &str, arguments: &[&str]) -> [String; 2] {
+    let mut command = Command::cargo_bin("kubectl-netpol").expect("the command is built");
+    command.arg("generate").args(arguments);
+    command.arg("--inventory").arg(dir.join("inventory.yaml"));
+    command.args(["--flows", "-"]).write_stdin(flows);
+    let output = command.assert().success().get_output().clone();
+    [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"))
+}
+
+/// What policies say of their coverage.
+fn comments(yaml: &str) -> Vec<&str> {
+    let lines = yaml.lines().map(str::trim);
+    lines
+        .filter_map(|line| line.strip_prefix("# Coverage"))
+        .collect()
+}
+
+#[test]
+fn policies_say_what_their_edges_cover() {
+    let dir = input();
+    let [yaml, findings] = generate(dir.path(), &flows(), &[]);
+    let expected = [
+        " at the end of 2026-01-13: 0.97 (0.87 to 1.00), unseen edges: 2.8 (>= 0); estimated from 13 days.",
+        " at the end of 2026-01-13: 1.00 (0.64 to 1.00), unseen edges: 0.0 (>= 0); estimated from 12 days.",
+        " at the end of 2026-01-13: 1.00 (0.85 to 1.00), unseen edges: 0.0 (>= 0); estimated from 11 days.",
+    ];
+    assert_eq!(comments(&yaml), expected);
+    assert!(
+        findings.contains("finding: Incomplete: 1 of 3 workloads"),
+        "{findings}"
+    );
+    let [yaml, _] = generate(dir.path(), &flows(), &["--no-evidence"]);
+    assert!(!yaml.contains("Coverage"), "{yaml}");
+}
+
+#[test]
+fn what_policies_say_changes_at_midnight_only() {
+    let dir = input();
+    let until = |end: &str| {
+        let all = flows();
+        let time = |line: &str| line.get(9..22).map(str::to_owned);
+        let before = all
+            .lines()
+            .filter(|line| time(line).is_some_and(|time| time.as_str() < end));
+        let text: String = before.map(|line| format!("{line}\n")).collect();
+        let [yaml, _] = generate(dir.path(), &text, &[]);
+        let lines = comments(&yaml).into_iter().map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let of_the_13th = until("2026-01-13T01");
+    assert_eq!(until("2026-01-13T12"), of_the_13th);
+    assert_eq!(until("2026-01-13T23"), of_the_13th);
+    assert_ne!(until("2026-01-14T01"), of_the_13th);
+    for early in until("2026-01-03T12") {
+        assert!(
+            early.starts_with(": not estimated yet, watched for "),
+            "{early}"
+        );
+    }
+}
+
+#[test]
+fn a_rejected_edge_is_nothing_to_be_covered() {
+    let dir = input();
+    let api = |arguments: &[&str]| {
+        let [yaml, _] = generate(dir.path(), &flows(), arguments);
+        comments(&yaml).first().map(|line| (*line).to_owned())
+    };
+    let rejected = api(&["--reject", "shop/Deployment/api -> 198.51.100.50 25/TCP"]);
+    assert_ne!(rejected, api(&[]));
+}
+
+#[test]
+fn a_namespace_is_no_workload_that_could_be_complete() {
+    let dir = input();
+    let [yaml, findings] = generate(dir.path(), &flows(), &["--default-deny"]);
+    assert_eq!(comments(&yaml).len(), 3, "{yaml}");
+    assert!(
+        findings.contains("finding: Incomplete: 1 of 3 workloads"),
+        "{findings}"
+    );
+}

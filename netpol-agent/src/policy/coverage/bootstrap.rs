@@ -65,14 +65,16 @@ impl Point {
 }
 
 /// The interval around an estimate. The same incidences always give the same.
-pub(super) fn interval(incidence: &Incidence, tally: &Tally, point: Point) -> Interval {
+pub(super) fn interval(incidence: &Incidence) -> Interval {
+    let tally = incidence.tally();
+    let point = Point::of(&tally, incidence);
     let seed = [
         u64::from(incidence.windows()),
         tally.edges,
         tally.incidences,
     ];
     let mut random = Random::seeded(seed.into_iter().chain(incidence.totals()));
-    let errors = (0..RESAMPLES).map(|_| error(incidence, tally, &mut random));
+    let errors = (0..RESAMPLES).map(|_| error(incidence, &tally, &mut random));
     let (missing, unseen): (Vec<f64>, Vec<f64>) =
         errors.map(|error| (error.missing, error.unseen)).unzip();
     let (missing, unseen) = (sorted(missing), sorted(unseen));

@@ -9,11 +9,12 @@ use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 
 use super::seen::{Seen, starts};
-use super::{Coverage, Estimate, Incidence, Numbers, Options, Watched};
+use super::{Coverage, Estimate, Incidence, Intervals, Numbers, Options, Watched};
 use crate::graph::{Evidence, FlowGraph, Windows};
 use crate::identity::{EdgeId, Life, Peer};
 use crate::policy::learn::lesson;
 use crate::policy::model::{Basis, Direction};
+use crate::policy::options::RejectedEdge;
 
 /// An edge as the estimators tell edges apart: all external peers of a port are one.
 type Species<'a> = (Option<&'a Peer>, Protocol, u16);
@@ -53,6 +54,9 @@ pub(super) fn workloads<'a>(
                 .into_iter()
                 .chain(learned.support.first_seen)
                 .min();
+            if !options.reject.is_empty() && options.reject.contains(&RejectedEdge(edge.clone())) {
+                continue;
+            }
             let windows = rested_on(evidence, direction, learned.support.basis);
             known.add(direction, edge, windows);
         }
@@ -77,7 +81,12 @@ impl<'a> Gathered<'a> {
         let estimate = |directions: &[Direction]| {
             let all = directions.iter().flat_map(|direction| self.of(*direction));
             let windows: Vec<&Windows> = all.map(|(_, windows)| &**windows).collect();
-            estimate(&windows, &watched, options)
+            let intervals = match options.intervals {
+                Intervals::Nowhere => false,
+                Intervals::Together => directions.len() > 1,
+                Intervals::Everywhere => true,
+            };
+            estimate(&windows, &watched, options, intervals)
         };
         let runs = [Direction::Ingress, Direction::Egress].map(|direction| self.of(direction));
         let traffic = runs.iter().any(|edges| !edges.is_empty());
@@ -126,7 +135,7 @@ impl<'a> Gathered<'a> {
     }
 }
 
-fn estimate(edges: &[&Windows], watched: &Windows, options: &Options) -> Estimate {
+fn estimate(edges: &[&Windows], watched: &Windows, options: &Options, intervals: bool) -> Estimate {
     let timeless = edges.iter().filter(|windows| windows.is_empty()).count();
     let incidence = Incidence::new(edges.iter().copied(), watched, options.hours);
     let edges = match options.until {
@@ -136,7 +145,10 @@ fn estimate(edges: &[&Windows], watched: &Windows, options: &Options) -> Estimat
     Estimate {
         edges,
         timeless,
-        numbers: Numbers::of(&incidence),
+        numbers: match intervals {
+            true => Numbers::of(&incidence),
+            false => Numbers::point(&incidence),
+        },
     }
 }
 

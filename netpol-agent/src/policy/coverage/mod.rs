@@ -14,6 +14,7 @@
 
 pub mod bootstrap;
 pub mod chao2;
+pub mod comment;
 pub mod complete;
 mod gather;
 pub mod incidence;
@@ -24,14 +25,15 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
+use rayon::prelude::*;
 
 use super::model::Direction;
-use super::options::OneWay;
+use super::options::{OneWay, RejectedEdge};
 use crate::graph::{FlowGraph, Windows};
 use crate::identity::Life;
 
@@ -46,7 +48,7 @@ pub const FEWEST_WINDOWS: u32 = 24;
 pub const INTERVAL_DAYS: f64 = 7.0;
 
 /// What a person may choose about the estimates.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Options {
     /// Hours of a window: a divisor of 24.
     pub hours: u32,
@@ -54,6 +56,21 @@ pub struct Options {
     pub one_way: OneWay,
     /// Only what was seen before this time counts.
     pub until: Option<Timestamp>,
+    /// Where intervals are wanted.
+    pub intervals: Intervals,
+    /// Learned edges that a person does not want: they make no rule, and are no edges here.
+    pub reject: BTreeSet<RejectedEdge>,
+}
+
+/// Around which estimates intervals are wanted. They take most of the time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Intervals {
+    /// None.
+    Nowhere,
+    /// Those of both directions together.
+    Together,
+    /// All of them.
+    Everywhere,
 }
 
 /// What is known of one workload.
@@ -113,10 +130,14 @@ pub fn coverage(
     lives: &BTreeMap<WorkloadName, Vec<Life>>,
     options: &Options,
 ) -> BTreeMap<WorkloadName, Coverage> {
-    gather::workloads(graph, lives, options)
+    let gathered: Vec<_> = gather::workloads(graph, lives, options)
         .into_iter()
+        .collect();
+    let all: Vec<(WorkloadName, Coverage)> = gathered
+        .into_par_iter()
         .map(|(name, gathered)| (name.clone(), gathered.coverage(name, graph, options)))
-        .collect()
+        .collect();
+    all.into_iter().collect()
 }
 
 impl Default for Options {
@@ -125,6 +146,20 @@ impl Default for Options {
             hours: 1,
             one_way: OneWay::default(),
             until: None,
+            intervals: Intervals::Everywhere,
+            reject: BTreeSet::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Those under which the edges are what a synthesis makes rules of.
+    #[must_use]
+    pub fn of(options: &super::Options) -> Self {
+        Self {
+            one_way: options.one_way,
+            reject: options.reject.clone(),
+            ..Self::default()
         }
     }
 }
@@ -144,16 +179,33 @@ impl Numbers {
     /// What incidences come to; nothing if they are too few.
     #[must_use]
     pub fn of(incidence: &Incidence) -> Option<Self> {
+        let mut numbers = Self::point(incidence)?;
+        if incidence.days() >= INTERVAL_DAYS {
+            numbers.interval = Some(bootstrap::interval(incidence));
+        }
+        Some(numbers)
+    }
+
+    /// The number of unseen edges, and the bound that holds as often as [`bootstrap::LEVEL`] says.
+    #[must_use]
+    pub fn unseen_text(&self) -> String {
+        let bound = self.interval.map_or_else(String::new, |interval| {
+            format!(" (>= {:.0})", interval.unseen_at_least.floor())
+        });
+        format!("{:.1}{bound}", self.unseen)
+    }
+
+    /// Those of them that take no resampling.
+    fn point(incidence: &Incidence) -> Option<Self> {
         let tally = incidence.tally();
         if incidence.windows() < FEWEST_WINDOWS || tally.edges == 0 {
             return None;
         }
         let point = bootstrap::Point::of(&tally, incidence);
-        let enough = incidence.days() >= INTERVAL_DAYS;
         Some(Self {
             coverage: (1.0 - point.missing).clamp(0.0, 1.0),
             unseen: point.unseen,
-            interval: enough.then(|| bootstrap::interval(incidence, &tally, point)),
+            interval: None,
         })
     }
 }

@@ -37,7 +37,7 @@ const IGNORED_LABELS: [&str; 3] = ["kubernetes.io/", "k8s.io/", "io.kubernetes."
 /// A policy as one YAML document that begins with [`HEADER`](super::HEADER).
 #[must_use]
 pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
-    let mut comments = Comments::new();
+    let mut comments: Comments = evidence::of_policy(policy, "").into_iter().collect();
     let [ingress, egress] = Direction::ALL.map(|direction| rules(policy, direction, &mut comments));
     let value = json!({
         "apiVersion": "cilium.io/v2",

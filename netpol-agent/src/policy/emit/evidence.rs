@@ -56,6 +56,12 @@ pub(super) fn lines(direction: Direction, evidence: &[Support]) -> Vec<String> {
         .collect()
 }
 
+/// What is said of all rules together, by the path of the value that it stands above: `spec` of the object at `path`.
+pub(super) fn of_policy(policy: &Policy, path: &str) -> Option<(String, Vec<String>)> {
+    let line = policy.coverage.clone()?;
+    Some((format!("{path}/spec"), vec![line]))
+}
+
 /// What is said of a direction without rules.
 fn nothing(policy: &Policy, direction: Direction) -> String {
     match policy.is_of_namespace() {

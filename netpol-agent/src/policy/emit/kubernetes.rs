@@ -90,7 +90,7 @@ pub(super) fn value(policy: &Policy) -> Value {
 
 /// The evidence of each rule, to stand above it in an object that is at `path` of a document.
 pub(super) fn comments(policy: &Policy, path: &str) -> Comments {
-    let mut comments = Comments::new();
+    let mut comments: Comments = evidence::of_policy(policy, path).into_iter().collect();
     for direction in Direction::ALL {
         annotate(&mut comments, path, direction, policy);
     }

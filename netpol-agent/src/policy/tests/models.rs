@@ -118,6 +118,7 @@ fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
     policies.prop_map(|policies| {
         let policies = policies.into_iter().enumerate();
         let policy = |(number, (namespace, subject, ingress, egress))| Policy {
+            coverage: None,
             workload: WorkloadName::new(namespace, "Deployment", format!("w{number}")),
             name: format!("w{number}-deployment"),
             subject,

@@ -188,6 +188,32 @@ fn only_what_makes_rules_counts() {
 }
 
 #[test]
+fn what_a_person_rejects_is_no_edge_but_a_sign_of_life() {
+    let all = [
+        Seen::egress("198.51.100.1", 443, &[at(1, 0), at(9, 0)]),
+        Seen::egress("198.51.100.2", 443, &[at(2, 0)]),
+        Seen::egress("api", 80, &[at(3, 0)]),
+    ];
+    let reject = |texts: &[&str]| Options {
+        reject: texts.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Options::default()
+    };
+    let edges = |texts: &[&str]| of_web(&all, &reject(texts)).egress.edges;
+    let web = "shop/Deployment/web ->";
+    let (one, two) = (
+        format!("{web} 198.51.100.1 443/TCP"),
+        format!("{web} 198.51.100.2 443/TCP"),
+    );
+    assert_eq!(edges(&[]), 2);
+    assert_eq!(edges(&[&one]), 2, "another address of the port is left");
+    assert_eq!(edges(&[&one, &two]), 1);
+    let graph = graph(&all);
+    let none = BTreeMap::new();
+    let coverage = coverage(&graph, &none, &reject(&[&one]));
+    assert_eq!(coverage[&self::web()].watched.windows, 8 * 24 + 1);
+}
+
+#[test]
 fn windows_are_those_of_the_view_that_the_rule_rests_on() {
     let own = Seen::egress("api", 80, &[at(1, 0), at(3, 0)]).view(View::Client);
     let other = Seen::egress("api", 80, &[at(5, 0), at(9, 0)]).view(View::Server);
