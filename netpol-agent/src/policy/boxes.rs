@@ -4,6 +4,7 @@
 //! every point with one of them is there with the other too and has the same ports, are one: some shortest list of
 //! entries never tells them apart.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::component::root;
@@ -32,6 +33,8 @@ type Sides = Vec<u64>;
 pub(super) struct Cluster {
     /// The number of each point's unit, and its values, numbered within the cluster; `None` if there are too many.
     points: Vec<(usize, Option<Vec<u32>>)>,
+    /// Whether all points are the same in all dimensions but one, so that any of them make a box.
+    is_line: bool,
 }
 
 impl<'a> Space<'a> {
@@ -80,24 +83,26 @@ impl<'a> Space<'a> {
 
     fn join_twins_along(&mut self, dimension: usize, points: &mut [Vec<u32>], classes: &[usize]) {
         let old = std::mem::take(&mut self.values[dimension]);
-        let mut lines: Vec<Vec<(Vec<u32>, usize)>> = vec![Vec::new(); old.len()];
-        for (point, class) in points.iter().zip(classes) {
-            let mut rest = point.clone();
-            rest.swap_remove(dimension);
-            lines[point[dimension] as usize].push((rest, *class));
-        }
+        let rests = rests(dimension, points, classes);
+        let mut lines: Vec<(u32, u32)> = (points.iter().zip(rests))
+            .map(|(point, rest)| (point[dimension], rest))
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let (values, rests): (Vec<u32>, Vec<u32>) = lines.into_iter().unzip();
         let mut new: Vec<Vec<&str>> = Vec::new();
-        let mut numbers: BTreeMap<Vec<(Vec<u32>, usize)>, usize> = BTreeMap::new();
+        let mut numbers: BTreeMap<&[u32], usize> = BTreeMap::new();
         let mut renamed = Vec::with_capacity(old.len());
-        for (mut line, names) in lines.into_iter().zip(old) {
-            line.sort_unstable();
-            line.dedup();
-            let number = *numbers.entry(line).or_insert_with(|| {
+        let mut from = 0;
+        for (value, names) in old.into_iter().enumerate() {
+            let to = values.partition_point(|other| *other as usize <= value);
+            let number = *numbers.entry(&rests[from..to]).or_insert_with(|| {
                 new.push(Vec::new());
                 new.len() - 1
             });
             new[number].extend(names);
             renamed.push(number as u32);
+            from = to;
         }
         for point in points {
             point[dimension] = renamed[point[dimension] as usize];
@@ -128,6 +133,28 @@ impl<'a> Space<'a> {
     }
 }
 
+/// What each point is apart from one dimension, with its class, as numbers: the same for the same.
+fn rests(dimension: usize, points: &[Vec<u32>], classes: &[usize]) -> Vec<u32> {
+    let compare = |a: usize, b: usize| {
+        compare_but(dimension, &points[a], &points[b]).then(classes[a].cmp(&classes[b]))
+    };
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_unstable_by(|a, b| compare(*a, *b));
+    let mut numbers = vec![0; points.len()];
+    for (number, alike) in (order.chunk_by(|a, b| compare(*a, *b).is_eq())).enumerate() {
+        for point in alike {
+            numbers[*point] = number as u32;
+        }
+    }
+    numbers
+}
+
+/// The order of points apart from one dimension.
+fn compare_but(dimension: usize, a: &[u32], b: &[u32]) -> Ordering {
+    let before = a[..dimension].cmp(&b[..dimension]);
+    before.then_with(|| a[dimension + 1..].cmp(&b[dimension + 1..]))
+}
+
 /// A workload's namespace and the values of its selector, which has one for each key.
 fn coordinates<'a>(namespace: &'a str, selector: &'a Selector) -> Vec<&'a str> {
     let values = selector.0.values();
@@ -141,13 +168,14 @@ impl Cluster {
         let mut groups: Vec<usize> = (0..points.len()).collect();
         let dimensions = points.first().map_or(0, |(_, point)| point.len());
         for dimension in 0..dimensions {
-            let mut lines: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
-            for (number, (_, point)) in points.iter().enumerate() {
-                let mut rest = point.to_vec();
-                rest[dimension] = u32::MAX;
-                let first = *lines.entry(rest).or_insert(number);
-                let (a, b) = (root(&mut groups, first), root(&mut groups, number));
-                groups[a.max(b)] = a.min(b);
+            let mut order: Vec<usize> = (0..points.len()).collect();
+            let compare = |a: usize, b: usize| compare_but(dimension, points[a].1, points[b].1);
+            order.sort_unstable_by(|a, b| compare(*a, *b));
+            for pair in order.windows(2) {
+                if compare(pair[0], pair[1]).is_eq() {
+                    let (a, b) = (root(&mut groups, pair[0]), root(&mut groups, pair[1]));
+                    groups[a.max(b)] = a.min(b);
+                }
             }
         }
         let mut clusters: BTreeMap<usize, Vec<(usize, &[u32])>> = BTreeMap::new();
@@ -176,6 +204,7 @@ impl Cluster {
         });
         Self {
             points: points.collect(),
+            is_line: values.iter().filter(|values| values.len() > 1).count() <= 1,
         }
     }
 
@@ -185,6 +214,11 @@ impl Cluster {
             *unit = number;
         }
         self
+    }
+
+    /// Whether one box can stand for any of its units.
+    pub(super) fn is_line(&self) -> bool {
+        self.is_line
     }
 
     /// The units of the cluster.

@@ -1,9 +1,9 @@
 //! A relation taken apart: what shares no port and no peer needs no common rule, and is covered by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::boxes::Cluster;
-use super::cover::{CAPACITY, Columns, Cost, Cover, Peers, Rectangle, Relation, Set};
+use super::cover::{CAPACITY, Columns, Cost, Cover, Lines, Peers, Rectangle, Relation, Set, bits};
 use super::model::{PolicyPeer, PortSpec, Rule};
 use super::peers::{Units, What, aggregated, common_block};
 use super::ports::{Run, Table};
@@ -76,10 +76,13 @@ impl Component<'_> {
         if self.classes == 1 {
             return self.one_rule(&(0..self.units.len()).collect::<Vec<_>>());
         }
+        let region = self.region(&(0..self.units.len()).collect::<Vec<_>>());
+        if let Some((parts, cost)) = self.forced(&region) {
+            return (parts, cost, cost);
+        }
         if self.units.len() > CAPACITY || self.table.columns.len() > CAPACITY {
             return self.rule_for_each_class();
         }
-        let region = self.region(&(0..self.units.len()).collect::<Vec<_>>());
         let relation = Relation {
             rows: self.rows(),
             columns: self.table.shape.clone(),
@@ -96,6 +99,75 @@ impl Component<'_> {
             runs: listed(runs),
         });
         (parts.collect(), cost, bound)
+    }
+
+    /// The rules if they are forced, and what they cost.
+    fn forced(&self, region: &Region) -> Option<(Vec<Part>, Cost)> {
+        let lines = region.lines()?;
+        let mut classes: Vec<usize> = (0..self.units.len()).map(|unit| self.class(unit)).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let place = |unit: &usize| {
+            classes
+                .binary_search(&self.class(*unit))
+                .unwrap_or_default()
+        };
+        let rows = self.masks(&classes)?;
+        let on_lines: Vec<Vec<usize>> = lines
+            .iter()
+            .map(|line| {
+                line.iter()
+                    .map(place)
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect()
+            })
+            .collect();
+        let relation = Lines {
+            rows: &rows,
+            lines: &on_lines,
+            columns: &self.table.shape,
+        };
+        let mut total = Cost::default();
+        let parts = relation.cover()?.into_iter().map(|rule| {
+            let units = |(line, on): &(usize, Vec<usize>)| -> Vec<usize> {
+                let units = lines[*line].iter().copied();
+                units.filter(|unit| on.contains(&place(unit))).collect()
+            };
+            let part = Part {
+                entries: rule.entries.iter().map(units).collect(),
+                runs: self.table.shape.chunks(bits(rule.columns)),
+            };
+            total = total.plus(self.cost(&part));
+            part
+        });
+        Some((parts.collect(), total))
+    }
+
+    /// The columns of these classes, as bits; `None` if there are too many.
+    fn masks(&self, classes: &[usize]) -> Option<Vec<u64>> {
+        if self.table.columns.len() > u64::BITS as usize {
+            return None;
+        }
+        let mut masks = vec![0; classes.len()];
+        for (column, runs) in self.table.columns.iter().enumerate() {
+            let run = runs.first().map(|run| &self.runs[*run]);
+            for class in run.into_iter().flat_map(|run| &run.classes) {
+                if let Ok(place) = classes.binary_search(class) {
+                    masks[place] |= 1 << column;
+                }
+            }
+        }
+        Some(masks)
+    }
+
+    fn cost(&self, part: &Part) -> Cost {
+        let weights = part.runs.iter().map(|run| self.table.shape.weight(run));
+        Cost {
+            rules: 1,
+            peers: part.entries.len(),
+            ports: weights.sum(),
+        }
     }
 
     /// The rule as a policy in `namespace` states it, without evidence.
@@ -189,12 +261,7 @@ impl Component<'_> {
             part.entries.extend(entries);
             least += of_cluster;
         }
-        let weights = part.runs.iter().map(|run| self.table.shape.weight(run));
-        let cost = Cost {
-            rules: 1,
-            peers: part.entries.len(),
-            ports: weights.sum(),
-        };
+        let cost = self.cost(&part);
         let bound = Cost {
             peers: least,
             ..cost
@@ -247,7 +314,7 @@ impl Component<'_> {
 /// The entries that stand for all units of a cluster, and a lower bound of their number.
 fn entries(cluster: Cluster) -> (Vec<Vec<usize>>, usize) {
     let units: Vec<usize> = cluster.units().collect();
-    if units.len() <= 1 {
+    if units.len() <= 1 || cluster.is_line() {
         return (vec![units], 1);
     }
     if units.len() > CAPACITY {
@@ -269,6 +336,24 @@ fn entries(cluster: Cluster) -> (Vec<Vec<usize>>, usize) {
     let boxes = cover.rectangles.iter().flat_map(|rule| &rule.boxes);
     let entries = boxes.map(|one| one.iter().map(|place| units[place]).collect());
     (entries.collect(), cover.bound.peers)
+}
+
+impl Region {
+    /// Units on lines: one entry can stand for any of one line, and none for some of two. `None` if there are others.
+    fn lines(&self) -> Option<Vec<Vec<usize>>> {
+        let single = |(unit, _): &(usize, ipnet::IpNet)| vec![*unit];
+        let blocks = self.blocks.iter().map(|(_, block)| *block).collect();
+        if ipnet::IpNet::aggregate(&blocks).len() < blocks.len() {
+            return None;
+        }
+        let clusters = self.clusters.iter();
+        let lines: Option<Vec<Vec<usize>>> = clusters
+            .map(|cluster| cluster.is_line().then(|| cluster.units().collect()))
+            .collect();
+        let mut lines = lines?;
+        lines.extend(self.blocks.iter().map(single));
+        Some(lines)
+    }
 }
 
 impl Peers for Region {

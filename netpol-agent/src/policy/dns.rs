@@ -18,22 +18,21 @@ use crate::identity::{EdgeId, Peer};
 /// Ports where resolvers listen.
 const PORTS: [u16; 2] = [53, 5353];
 
-/// The TCP edges that the learned UDP edges to resolvers imply, where `wanted` says so of an edge.
+/// The TCP edges that the learned UDP edges to resolvers imply, where `wanted` says so of an edge. What was learned is
+/// in the order of its edges.
 pub(super) fn pairs(
     cluster: &Cluster,
     learned: &[Learned],
     wanted: impl Fn(&EdgeId) -> bool,
 ) -> Vec<Learned> {
-    let asked: Vec<&Learned> = learned
+    let asked = learned
         .iter()
-        .filter(|learned| is_dns(cluster, &learned.support.edge) && wanted(&learned.support.edge))
-        .collect();
-    if asked.is_empty() {
-        return Vec::new();
-    }
-    let known = edges(learned);
+        .filter(|learned| is_dns(cluster, &learned.support.edge) && wanted(&learned.support.edge));
+    let is_known = |pair: &Learned| {
+        let place = learned.binary_search_by(|known| known.support.edge.cmp(&pair.support.edge));
+        place.is_ok()
+    };
     asked
-        .into_iter()
         .map(|learned| {
             let edge = EdgeId {
                 protocol: Protocol::Tcp,
@@ -41,7 +40,7 @@ pub(super) fn pairs(
             };
             unseen(edge, learned.direction, Basis::DnsPair)
         })
-        .filter(|pair| !known.contains(&*pair.support.edge))
+        .filter(|pair| !is_known(pair))
         .collect()
 }
 

@@ -60,19 +60,33 @@ impl Lessons {
         directions.any(|direction| self.learned(direction).next().is_some())
     }
 
+    /// Whether no edge is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ingress.is_empty() && self.egress.is_empty()
+    }
+
     /// How many edges are counted as `what`.
     pub(super) fn counted(&self, what: Counted) -> usize {
         let all = self.ingress.iter().chain(&self.egress);
         all.filter(|seen| seen.counted == Some(what)).count()
     }
 
+    /// Takes in what an edge comes to that is after all others.
+    pub(super) fn append(&mut self, direction: Direction, seen: Seen) {
+        self.of_mut(direction).push(seen);
+    }
+
+    fn of_mut(&mut self, direction: Direction) -> &mut Vec<Seen> {
+        match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        }
+    }
+
     /// Takes in what an edge comes to, in place of what it came to before. The graph gives edges in their order, so
     /// that most go to the end.
     pub(super) fn insert(&mut self, direction: Direction, seen: Seen) {
-        let all = match direction {
-            Direction::Ingress => &mut self.ingress,
-            Direction::Egress => &mut self.egress,
-        };
+        let all = self.of_mut(direction);
         match all.last() {
             Some(last) if last.edge >= seen.edge => {
                 match all.binary_search_by(|known| known.edge.cmp(&seen.edge)) {

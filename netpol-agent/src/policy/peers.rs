@@ -8,17 +8,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netpol_common::names::WorkloadName;
 
 use super::boxes::Space;
 use super::cover::Set;
 use super::model::{PolicyPeer, Selector};
 
 /// The smallest things that a peer of a policy can be taken apart into.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Atom {
-    /// The pods of one workload.
-    Pods(WorkloadName),
+    /// The pods of one workload, by its place among all that are known.
+    Pods(usize),
     /// One address.
     Address(IpAddr),
 }

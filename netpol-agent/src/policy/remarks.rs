@@ -114,14 +114,17 @@ pub(super) fn of_direction(
 fn widenings(learned: &[Learned], writer: &Writer<'_>) -> Vec<Widening> {
     let mut by_address: BTreeMap<&Peer, Ports> = BTreeMap::new();
     let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
-    for one in learned {
-        let port = (one.support.edge.protocol, one.support.edge.port);
-        if writer.stands_for_more(one.peer()) && one.stand_ins.is_none() {
-            let ports = by_address.entry(one.peer()).or_default();
-            ports.extend(one.each_port());
-        }
-        if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
-            by_dns.entry(one.peer()).or_default().insert(port);
+    for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
+        let is_wider = (alike.first()).is_some_and(|one| writer.stands_for_more(one.peer()));
+        for one in alike {
+            let port = (one.support.edge.protocol, one.support.edge.port);
+            if is_wider && one.stand_ins.is_none() {
+                let ports = by_address.entry(one.peer()).or_default();
+                ports.extend(one.each_port());
+            }
+            if matches!(one.support.basis, Basis::DnsPair | Basis::DnsAlways) {
+                by_dns.entry(one.peer()).or_default().insert(port);
+            }
         }
     }
     let addresses = by_address

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use indexmap::IndexMap;
 use netpol_common::names::WorkloadName;
 use rayon::prelude::*;
@@ -70,7 +71,7 @@ pub struct Synthesiser<'a> {
 pub(super) type LeftOutEdges = BTreeMap<WorkloadName, BTreeSet<(Direction, Arc<EdgeId>)>>;
 
 /// Every workload of the cluster, and those that only the graph names.
-pub(super) type Known = IndexMap<WorkloadName, Workload>;
+pub(super) type Known = IndexMap<WorkloadName, Workload, FixedState>;
 
 /// A workload, as an end of edges.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +157,10 @@ impl<'a> Synthesiser<'a> {
 
     /// Takes in all edges of a graph, each in place of what was known of it.
     pub fn learn_all(&mut self, graph: &FlowGraph) {
+        let is_first = self
+            .workloads
+            .values()
+            .all(|known| known.lessons.is_empty());
         let edges: Vec<(&EdgeId, &Evidence)> = graph.edges.iter().collect();
         for some in edges.chunks(AT_ONCE) {
             let judged: Vec<Judged> = some
@@ -165,7 +170,11 @@ impl<'a> Synthesiser<'a> {
             for Judged { edge, ends } in judged {
                 for (direction, (place, seen)) in Direction::ALL.into_iter().zip(ends) {
                     if let (Some(seen), Peer::Workload(name)) = (seen, end(&edge, direction)) {
-                        self.lessons(place, name).insert(direction, seen);
+                        let lessons = self.lessons(place, name);
+                        match is_first {
+                            true => lessons.append(direction, seen),
+                            false => lessons.insert(direction, seen),
+                        }
                     }
                 }
             }

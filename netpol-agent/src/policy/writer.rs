@@ -36,10 +36,12 @@ impl Writer<'_> {
         if let Peer::Workload(name) = peer
             && !self.stands_for_more(peer)
         {
-            return match self.selector(name) {
-                None => Err(Inexpressible::NotInInventory),
-                Some(Ok(_)) => Ok(vec![Atom::Pods(name.clone())]),
-                _ => Err(Inexpressible::Unselectable),
+            let (place, selector) = (self.workloads.get_full(name))
+                .and_then(|(place, _, known)| Some((place, known.selector.as_ref()?)))
+                .ok_or(Inexpressible::NotInInventory)?;
+            return match selector {
+                Ok(_) => Ok(vec![Atom::Pods(place)]),
+                Err(_) => Err(Inexpressible::Unselectable),
             };
         }
         let addresses = self.addresses(peer);
@@ -84,11 +86,12 @@ impl Writer<'_> {
     }
 
     /// What selects the pods of an atom, and in which namespace.
-    pub(super) fn selected<'s>(&'s self, atom: &'s Atom) -> Option<Selected<'s>> {
-        let Atom::Pods(name) = atom else {
+    pub(super) fn selected(&self, atom: &Atom) -> Option<Selected<'_>> {
+        let Atom::Pods(place) = atom else {
             return None;
         };
-        let selector = self.selector(name)?.as_ref().ok()?;
+        let (name, known) = self.workloads.get_index(*place)?;
+        let selector = known.selector.as_ref()?.as_ref().ok()?;
         Some((&name.namespace, selector))
     }
 }

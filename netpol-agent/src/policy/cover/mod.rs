@@ -9,6 +9,7 @@
 //! [`Relation`] knows nothing of labels and port numbers: [`Peers`] tells which units one entry can stand for.
 
 mod concepts;
+mod forced;
 mod plain;
 mod search;
 mod set;
@@ -17,10 +18,14 @@ mod tidy;
 #[cfg(test)]
 mod tests;
 
+pub(super) use forced::{Lines, bits};
 pub(super) use set::{CAPACITY, Set};
 
 /// How many steps the search of one relation may take.
 const STEPS: usize = 20_000;
+/// How often pairs may be compared in all steps of a search together: a step compares each with each, so that the
+/// search of a relation with more than 30 pairs has fewer steps.
+const COMPARISONS: usize = STEPS * 30 * 30;
 
 /// Which units one entry of a list of peers can stand for.
 pub(super) trait Peers {
@@ -75,7 +80,8 @@ pub(super) struct Cover {
 impl Relation<'_> {
     /// A least cover as far as the search goes.
     pub(super) fn cover(&self) -> Cover {
-        self.cover_within(STEPS)
+        let pairs: usize = self.rows.iter().map(Set::len).sum();
+        self.cover_within(STEPS.min(COMPARISONS / (pairs * pairs).max(1)))
     }
 
     fn cover_within(&self, steps: usize) -> Cover {

@@ -154,6 +154,77 @@ proptest! {
     }
 }
 
+/// Units, each on one of some lines, and the columns of each.
+fn any_lines() -> impl Strategy<Value = (Vec<usize>, Vec<Set>, Columns)> {
+    (1usize..7, 1usize..5).prop_flat_map(|(units, columns)| {
+        let row = prop::collection::btree_set(0..columns, 1..=columns);
+        let rows = prop::collection::vec(row, units);
+        let lines = prop::collection::vec(0usize..3, units);
+        let joined = prop::collection::vec(any::<bool>(), columns);
+        (lines, rows, joined).prop_map(|(lines, rows, mut joined)| {
+            joined[0] = false;
+            let columns = Columns {
+                weights: vec![1; joined.len()],
+                joined,
+            };
+            let rows = rows.into_iter().map(|row| row.into_iter().collect());
+            (lines, rows.collect(), columns)
+        })
+    })
+}
+
+/// The rectangles of a forced cover, if there is one.
+fn forced(lines: &[usize], rows: &[Set], columns: &Columns) -> Option<Vec<Rectangle>> {
+    let mask = |row: &Set| row.iter().fold(0u64, |mask, column| mask | 1 << column);
+    let mut masks: Vec<u64> = rows.iter().map(mask).collect();
+    masks.sort_unstable();
+    masks.dedup();
+    let class = |unit: usize| masks.binary_search(&mask(&rows[unit])).unwrap();
+    let of_line = |line: usize| (0..rows.len()).filter(move |unit| lines[*unit] == line);
+    let on_lines: Vec<Vec<usize>> = (0..3)
+        .map(|line| {
+            let classes: std::collections::BTreeSet<usize> = of_line(line).map(class).collect();
+            classes.into_iter().collect()
+        })
+        .collect();
+    let relation = Lines {
+        rows: &masks,
+        lines: &on_lines,
+        columns,
+    };
+    let rectangle = |rule: forced::Forced| Rectangle {
+        boxes: (rule.entries.iter())
+            .map(|(line, on)| {
+                of_line(*line)
+                    .filter(|unit| on.contains(&class(*unit)))
+                    .collect()
+            })
+            .collect(),
+        runs: columns.runs(&bits(rule.columns).collect()),
+    };
+    Some(relation.cover()?.into_iter().map(rectangle).collect())
+}
+
+proptest! {
+    /// What is forced is the least, and the very same that the search finds.
+    #[test]
+    fn what_is_forced_is_the_least((lines, rows, columns) in any_lines()) {
+        let places = lines.iter().enumerate();
+        let grid = Grid(places.map(|(unit, line)| (*line as u8, unit as u8)).collect());
+        let relation = Relation { rows, columns, peers: &grid };
+        if let Some(forced) = forced(&lines, &relation.rows, &relation.columns) {
+            prop_assert_eq!(relation.cost(&forced), least(&relation, &grid));
+            check_exact(&relation, &grid, &forced)?;
+            let sorted = |rectangles: &[Rectangle]| {
+                let mut all: Vec<(Set, Set)> = rectangles.iter().map(|one| (one.units(), one.columns())).collect();
+                all.sort_unstable();
+                all
+            };
+            prop_assert_eq!(sorted(&forced), sorted(&relation.cover().rectangles));
+        }
+    }
+}
+
 fn check_exact(
     relation: &Relation<'_>,
     grid: &Grid,
