@@ -35,7 +35,7 @@ const RUNS: [Run; 3] = [
             "--profile",
             "promises",
             "--lib",
-            "policy::",
+            "policy::tests::",
         ],
         cases: Some("10000"),
     },
