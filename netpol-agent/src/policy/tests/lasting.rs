@@ -419,7 +419,10 @@ proptest! {
     /// A workload is unselectable only if another has all its lasting labels, and the label that is named helps.
     #[test]
     fn unselectable_until_the_label_is_added(mut owners in any_owners()) {
-        prop_assume!(owners.len() > 1);
+        // One workload alone talks to nobody, so that nothing is proposed.
+        if owners.len() < 2 {
+            return Ok(());
+        }
         let graph = graph(&owners);
         let before = proposal(&index(&owners, 0, false), &graph);
         let missing = unselectable(&before);

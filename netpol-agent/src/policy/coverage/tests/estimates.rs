@@ -161,7 +161,9 @@ proptest! {
     /// edges of which some were seen twice than to those of which none was.
     #[test]
     fn an_edge_that_is_always_there_makes_coverage_no_less((edges, hours) in any_edges()) {
-        prop_assume!(!(48..=72).contains(&hours));
+        if (48..=72).contains(&hours) {
+            return Ok(());
+        }
         let mut more = edges.clone();
         more.push(always(hours));
         let (Some(before), Some(after)) = (numbers(&edges, hours), numbers(&more, hours)) else {
