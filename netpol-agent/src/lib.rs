@@ -1,7 +1,7 @@
 //! netpol learns Kubernetes NetworkPolicies from real traffic.
 //!
 //! Data flows one way: packet → edge → graph → policy. The pure core ([`identity`], [`ledger`], [`graph`],
-//! [`policy`], [`flows`], [`replay`]) knows no clock, no file, no socket, no `kube` client and no aya; time is an argument.
+//! [`policy`], [`flows`], [`replay`], [`wire`]) knows no clock, no file, no socket, no `kube` client and no aya; time is an argument.
 //! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`]), the command line ([`cli`]), and,
 //! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
 
@@ -20,3 +20,4 @@ pub mod policy;
 pub mod replay;
 pub mod store;
 pub mod watch;
+pub mod wire;

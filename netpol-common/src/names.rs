@@ -1,5 +1,7 @@
 //! Names of Kubernetes objects as netpol writes them: `namespace/name` and `namespace/Kind/name`.
 
+pub mod cluster;
+
 use std::fmt;
 use std::str::FromStr;
 
