@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: packet → edge → graph → policy. The pure core ([`identity`], [`ledger`], [`graph`],
 //! [`policy`], [`flows`], [`replay`], [`wire`]) knows no clock, no file, no socket, no `kube` client and no aya; time is an argument.
-//! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`]), the command line ([`cli`]), and,
+//! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`], [`keeper`], [`lead`]), the command line ([`cli`]), and,
 //! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
 
 pub mod cli;
@@ -10,8 +10,10 @@ pub mod flows;
 pub mod graph;
 pub mod identity;
 pub mod inventory;
+pub mod keeper;
 #[cfg(feature = "ebpf")]
 pub mod kernel;
+pub mod lead;
 pub mod ledger;
 #[cfg(feature = "ebpf")]
 pub mod node;
@@ -19,5 +21,6 @@ pub mod observe;
 pub mod policy;
 pub mod replay;
 pub mod store;
+pub mod trouble;
 pub mod watch;
 pub mod wire;

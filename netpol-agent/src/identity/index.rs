@@ -92,6 +92,11 @@ impl Index {
         self.pods.present()
     }
 
+    /// The present pods that have, or had, an address.
+    pub fn pods_at(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
+        self.pods.present_at(address)
+    }
+
     /// Whom a pod's traffic is counted for: its workload, or its node if it uses the node's network; nobody if it
     /// does but is not on any node yet.
     #[must_use]

@@ -63,6 +63,15 @@ impl Pods {
         self.records_named(name).find(present).map(Record::pod)
     }
 
+    /// The present pods that have, or had, an address.
+    pub(super) fn present_at(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
+        let ids = self.by_address.get(&address).into_iter().flatten();
+        let records = ids.filter_map(|id| self.records.get(id));
+        records
+            .filter(|record| record.gone().is_none())
+            .map(Record::pod)
+    }
+
     /// The pods of a namespace, or of all of them: present ones, and gone ones that are remembered.
     pub(super) fn in_namespace<'a>(
         &'a self,

@@ -22,7 +22,7 @@ use crate::observe::{Epoch, Losses, ObservedKey, PodIdentity};
 
 pub use compact::Thinned;
 pub use forget::Forgotten;
-pub use records::records;
+pub use records::{records, records_of};
 
 /// Everything that observers told.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -106,6 +106,16 @@ impl Ledger {
     pub fn sequence(&self, observer: &str, epoch: &Epoch) -> Option<u64> {
         let observer = self.observers.get(observer)?;
         Some(observer.epochs.get(epoch)?.sequence)
+    }
+
+    /// The highest batch number of each epoch of an observer.
+    #[must_use]
+    pub fn sequences(&self, observer: &str) -> BTreeMap<Epoch, u64> {
+        let epochs = self.observers.get(observer);
+        let epochs = epochs.into_iter().flat_map(|told| &told.epochs);
+        epochs
+            .map(|(epoch, told)| (epoch.clone(), told.sequence))
+            .collect()
     }
 
     /// The only node that has `address` on an interface of its own; the observer's own comes first.

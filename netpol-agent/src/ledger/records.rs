@@ -25,18 +25,30 @@ pub fn records(
     resolve: &dyn Resolve,
     each: &mut dyn FnMut(FlowRecord),
 ) {
-    for (observer, told) in &ledger.observers {
-        for epoch in told.epochs.values() {
-            let scribe = Scribe {
-                ledger,
-                observer,
-                epoch,
-                now: now.as_microsecond(),
-                resolve,
-            };
-            for (key, curve) in &epoch.edges {
-                scribe.edge(key, curve, each);
-            }
+    for observer in ledger.observers.keys() {
+        records_of(ledger, observer, now, resolve, each);
+    }
+}
+
+/// As [`records`], of one observer.
+pub fn records_of(
+    ledger: &Ledger,
+    observer: &str,
+    now: Timestamp,
+    resolve: &dyn Resolve,
+    each: &mut dyn FnMut(FlowRecord),
+) {
+    let told = ledger.observers.get(observer);
+    for epoch in told.into_iter().flat_map(|told| told.epochs.values()) {
+        let scribe = Scribe {
+            ledger,
+            observer,
+            epoch,
+            now: now.as_microsecond(),
+            resolve,
+        };
+        for (key, curve) in &epoch.edges {
+            scribe.edge(key, curve, each);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Where batches go.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
+use crate::keeper::Handle;
 use crate::observe::Batch;
 
 /// Takes batches to the graph side.
@@ -21,27 +20,10 @@ pub trait Deliver {
 #[error("the batch was not acknowledged")]
 pub struct Undelivered;
 
-/// A batch on its way within the process, and where to acknowledge it: by `true`.
-#[derive(Debug)]
-pub struct Delivery {
-    /// The batch.
-    pub batch: Arc<Batch>,
-    /// Told `true` once the batch is durable, `false` if it cannot be made so.
-    pub acknowledge: oneshot::Sender<bool>,
-}
-
-/// Delivers to a thread of this process.
-#[derive(Clone, Debug)]
-pub struct ToThread(pub mpsc::Sender<Delivery>);
-
-impl Deliver for ToThread {
+impl Deliver for Handle {
+    /// To the keeper of this process, which says itself why it does not take batches.
     async fn deliver(&self, batch: Arc<Batch>) -> Result<(), Undelivered> {
-        let (acknowledge, acknowledged) = oneshot::channel();
-        let delivery = Delivery { batch, acknowledge };
-        self.0.send(delivery).map_err(|_| Undelivered)?;
-        match acknowledged.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Undelivered),
-        }
+        let kept = self.commit(vec![batch]).await;
+        kept.map_err(|_| Undelivered)
     }
 }

@@ -17,14 +17,14 @@ use tracing::{error, info, warn};
 
 use super::attach::{AttachChoice, AttachError, Claim, Instance, PinRoot, Plan, decide};
 use super::bind::BindOptions;
-use super::deliver::{Delivery, ToThread};
-use super::grapher::Grapher;
+use super::flow_file::FlowFile;
 use super::observer::{Ending, ObserverError, ObserverOptions, Running, spawn};
 use super::probe::{ProbeResults, probe};
 use super::shared::SharedIndex;
 use super::source::{Feed, Source, SourceError};
 use super::spec::NodeSpec;
 use crate::identity::Index;
+use crate::keeper::{self, Handle, KeepError, Keeper};
 use crate::kernel::KernelOptions;
 use crate::store::{Store, StoreError};
 
@@ -71,6 +71,9 @@ pub enum StandaloneError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is learned cannot be kept.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// Attaching.
     #[error(transparent)]
     Attach(#[from] AttachError),
@@ -98,7 +101,7 @@ pub enum StandaloneError {
         /// The directory.
         path: PathBuf,
     },
-    /// The graph's thread ended by itself.
+    /// A thread that keeps what was learned ended by itself.
     #[error(
         "the graph thread ended by a fault: look at the lines above; nothing that was counted is lost"
     )]
@@ -143,13 +146,10 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let claims = claims(options, &plan)?;
     let lock = lock(&options.state_dir)?;
     let store = Store::open(&options.state_dir.join("graph.db"))?;
-    let flows = options.state_dir.join("flows.jsonl");
-    let grapher = Grapher::new(store, index.clone(), flows, options.retention)?;
+    let (keeper, graph) = Graph::start(store, &index, options)?;
     let stop = CancellationToken::new();
-    let mut observers = Observers::new(options, &plan, &grapher)?;
-    let (to_graph, deliveries) = mpsc::channel();
-    let graph = Graph::start(move || grapher.run(&deliveries))?;
-    let started = observers.start(&index, to_graph, &stop).await;
+    let mut observers = Observers::new(options, &plan, &keeper)?;
+    let started = observers.start(&index, keeper, &stop).await;
     let waited = match (&started, options.ending) {
         (Ok(true), Ending::Keep) => {
             info!(nodes = options.nodes.len(), "ready");
@@ -205,24 +205,49 @@ fn claims(options: &StandaloneOptions, plan: &Plan) -> Result<Vec<Claim>, Standa
     options.nodes.iter().map(claim).collect()
 }
 
-/// The graph's thread.
-struct Graph(JoinHandle<()>);
+/// The threads behind the observers: the keeper's, and the one that writes `flows.jsonl`.
+struct Graph {
+    keeper: Keeper,
+    flows: JoinHandle<()>,
+    /// Until this is gone, `flows` goes on.
+    stop: mpsc::Sender<()>,
+}
 
 impl Graph {
-    fn start(run: impl FnOnce() + Send + 'static) -> Result<Self, StandaloneError> {
-        let thread = std::thread::Builder::new()
-            .name("graph".to_owned())
-            .spawn(run);
-        thread.map(Self).map_err(system("start a thread"))
+    fn start(
+        store: Store,
+        index: &SharedIndex,
+        options: &StandaloneOptions,
+    ) -> Result<(Handle, Self), StandaloneError> {
+        let keeping = keeper::Options {
+            retention: options.retention,
+            snapshots: None,
+        };
+        let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
+        let file = FlowFile::new(options.state_dir.join("flows.jsonl"), handle.clone());
+        let (stop, stopped) = mpsc::channel();
+        let flows = std::thread::Builder::new()
+            .name("flows".to_owned())
+            .spawn(move || file.run(&stopped));
+        let flows = flows.map_err(system("start a thread"))?;
+        let graph = Self {
+            keeper,
+            flows,
+            stop,
+        };
+        Ok((handle, graph))
     }
 
     fn has_ended(&self) -> bool {
-        self.0.is_finished()
+        self.keeper.has_ended() || self.flows.is_finished()
     }
 
-    /// Waits for it to end, which it does when nothing more is delivered.
+    /// Has records written a last time. To be called when nothing more is delivered.
     fn join(self) -> Result<(), StandaloneError> {
-        self.0.join().map_err(|_| StandaloneError::Graph)
+        drop(self.stop);
+        let flows = self.flows.join().map_err(|_| StandaloneError::Graph);
+        let kept = self.keeper.join().map_err(|_| StandaloneError::Graph);
+        flows.and(kept)
     }
 }
 
@@ -233,14 +258,14 @@ struct Observers {
 }
 
 impl Observers {
-    /// One for each node, that goes on where `grapher` stands.
+    /// One for each node, that goes on where `keeper` stands.
     fn new(
         options: &StandaloneOptions,
         plan: &Plan,
-        grapher: &Grapher,
+        keeper: &Handle,
     ) -> Result<Self, StandaloneError> {
         let nodes = options.nodes.iter();
-        let planned = nodes.map(|node| observer_options(options, plan, node, grapher));
+        let planned = nodes.map(|node| observer_options(options, plan, node, keeper));
         Ok(Self {
             planned: planned.collect::<Result<_, _>>()?,
             running: Vec::new(),
@@ -251,13 +276,12 @@ impl Observers {
     async fn start(
         &mut self,
         index: &SharedIndex,
-        to_graph: mpsc::Sender<Delivery>,
+        keeper: Handle,
         stop: &CancellationToken,
     ) -> Result<bool, StandaloneError> {
         for observer in self.planned.drain(..) {
             let node = observer.node.name.clone();
-            let deliver = ToThread(to_graph.clone());
-            let running = spawn(observer, index.clone(), deliver, stop.clone());
+            let running = spawn(observer, index.clone(), keeper.clone(), stop.clone());
             let running = running.map_err(|source| of_node(&node, source))?;
             self.running.push((node, running));
         }
@@ -288,7 +312,7 @@ fn observer_options(
     options: &StandaloneOptions,
     plan: &Plan,
     node: &NodeSpec,
-    grapher: &Grapher,
+    keeper: &Handle,
 ) -> Result<ObserverOptions, StandaloneError> {
     let instance = node.instance(&options.instance)?;
     let pins = plan.pinned.then(|| PinRoot::new(&options.bpffs, &instance));
@@ -305,7 +329,7 @@ fn observer_options(
         journal: options
             .state_dir
             .join(format!("observer-{}.db", node.file_name())),
-        sequences: grapher.sequences(&node.name),
+        sequences: keeper.sequences(&node.name),
         ending: options.ending,
     })
 }
@@ -394,7 +418,11 @@ mod tests {
         let mut feed = Feed::start(&Source::Inventory(vec![inventory]), &index, LOOK)
             .await
             .unwrap();
-        let graph = Graph::start(|| panic!("a fault made by a test")).unwrap();
+        let graph = Graph {
+            keeper: Keeper::of(|| panic!("a fault made by a test")),
+            flows: std::thread::spawn(|| ()),
+            stop: mpsc::channel().0,
+        };
         let observers = Observers {
             planned: Vec::new(),
             running: Vec::new(),

@@ -61,6 +61,23 @@ impl Store {
         self.transaction(|transaction| write(transaction, batch))
     }
 
+    /// Keeps batches in one transaction: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub fn commit_all<'a>(
+        &mut self,
+        batches: impl Iterator<Item = &'a Batch>,
+    ) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            for batch in batches {
+                write(transaction, batch)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Runs `work` in one transaction, which is rolled back if it fails.
     pub(super) fn transaction<T>(
         &mut self,

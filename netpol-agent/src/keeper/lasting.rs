@@ -13,7 +13,8 @@ use netpol_common::words::View;
 use crate::identity::{Index, Peer, Resolution, Sighting};
 
 /// The record, with the workload in the place of each end that the present objects would not tell.
-pub(super) fn lasting(mut record: FlowRecord, index: &Index) -> FlowRecord {
+#[must_use]
+pub fn lasting(mut record: FlowRecord, index: &Index) -> FlowRecord {
     let client = resolve(&record, record.view, index).map(|(client, _)| client);
     // As the server's interface would see it: an address of a service is nobody's own.
     let server = resolve(&record, Some(View::Server), index).map(|(_, server)| server);
@@ -55,7 +56,7 @@ fn told(end: &Endpoint, workload: &WorkloadName, at: Option<Timestamp>, index: &
 }
 
 fn owned(address: IpAddr, of: &WorkloadName, at: Option<Timestamp>, index: &Index) -> bool {
-    index.pods().any(|pod| {
+    index.pods_at(address).any(|pod| {
         let old_enough = pod
             .created
             .zip(at)
