@@ -5,6 +5,7 @@
 //! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`], [`keeper`], [`lead`]), the command line ([`cli`]), and,
 //! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
 
+pub mod aggregator;
 pub mod cli;
 pub mod flows;
 pub mod graph;
@@ -15,6 +16,7 @@ pub mod keeper;
 pub mod kernel;
 pub mod lead;
 pub mod ledger;
+pub mod metrics;
 #[cfg(feature = "ebpf")]
 pub mod node;
 pub mod observe;

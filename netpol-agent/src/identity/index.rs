@@ -27,7 +27,7 @@ pub struct Index {
     pub(super) owners: Owners,
     pub(super) services: Services,
     pub(super) nodes: Nodes,
-    namespaces: BTreeMap<String, Namespace>,
+    pub(super) namespaces: BTreeMap<String, Namespace>,
 }
 
 impl Index {

@@ -141,7 +141,8 @@ impl Pods {
         }
     }
 
-    fn records_named(&self, name: &ObjectName) -> impl Iterator<Item = &Record> {
+    /// What is known of the pods that bore a name.
+    pub(super) fn records_named(&self, name: &ObjectName) -> impl Iterator<Item = &Record> {
         let ids = self.by_name.get(name).into_iter().flatten();
         ids.filter_map(|id| self.records.get(id))
     }

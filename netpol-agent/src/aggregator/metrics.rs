@@ -1,0 +1,202 @@
+//! Every metric of the aggregator, and the values of those that the server knows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::app::App;
+use super::door::Door;
+use super::tls::Served;
+use crate::metrics::{Kind, Metric, Samples, Source};
+
+/// Every metric of the aggregator, in the order of the documentation.
+pub const METRICS: &[Metric] = &[
+    gauge(
+        "netpol_aggregator_build_info",
+        &["version"],
+        "Always 1; the label tells the version",
+    ),
+    gauge(
+        "netpol_aggregator_ready",
+        &[],
+        "Whether every kind of object was listed whole",
+    ),
+    gauge(
+        "netpol_aggregator_leader",
+        &[],
+        "Whether this replica is the one that writes to the Kubernetes API",
+    ),
+    gauge(
+        "netpol_aggregator_connections",
+        &[],
+        "Open connections to the API",
+    ),
+    counter(
+        "netpol_aggregator_refused_requests_total",
+        &["reason"],
+        "Requests and connections that were refused",
+    ),
+    counter(
+        "netpol_aggregator_token_reviews_total",
+        &["result"],
+        "Tokens that the API server was asked about: accepted, refused, or failed where it did not answer",
+    ),
+    gauge(
+        "netpol_aggregator_certificate_expiry_timestamp_seconds",
+        &[],
+        "When the certificate that is served with expires, in Unix time",
+    ),
+    counter(
+        "netpol_aggregator_batches_total",
+        &[],
+        "Batches of node agents that were made durable",
+    ),
+    counter(
+        "netpol_aggregator_batch_edges_total",
+        &[],
+        "Edges in those batches, each counted as often as it came",
+    ),
+    counter(
+        "netpol_aggregator_unverifiable_pods_total",
+        &[],
+        "Pods in those batches that were gone before this process began to watch, so that nothing told where they ran",
+    ),
+    gauge(
+        "netpol_aggregator_lag_seconds",
+        &[],
+        "How long it took from when the latest batch was made until it was durable",
+    ),
+    counter(
+        "netpol_aggregator_lag_seconds_total",
+        &[],
+        "The sum of those times over all batches",
+    ),
+    gauge(
+        "netpol_aggregator_index_objects",
+        &["kind"],
+        "Kubernetes objects in the index",
+    ),
+    gauge(
+        "netpol_aggregator_observers",
+        &[],
+        "Node agents of which anything is known",
+    ),
+    gauge(
+        "netpol_aggregator_silent_observers",
+        &[],
+        "Those of them whose latest batch is older than two minutes",
+    ),
+    gauge(
+        "netpol_aggregator_observed_edges",
+        &[],
+        "Distinct edges that node agents told, as they saw them",
+    ),
+    gauge(
+        "netpol_aggregator_graph_edges",
+        &[],
+        "Edges of the flow graph, between workloads, nodes and addresses",
+    ),
+    gauge(
+        "netpol_aggregator_unresolved_flows",
+        &[],
+        "Flows of which an end cannot be told",
+    ),
+    gauge(
+        "netpol_aggregator_losses",
+        &["place"],
+        "What node agents could not see or keep, by where it was lost",
+    ),
+    gauge(
+        "netpol_proposals",
+        &["mode"],
+        "LearnedPolicies by the mode that they are in",
+    ),
+    gauge(
+        "netpol_violations",
+        &["mode"],
+        "Distinct violations that no person has judged, by the mode of their workload",
+    ),
+];
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        labels,
+        help,
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        labels,
+        help,
+    }
+}
+
+/// What the server knows.
+pub(super) struct OfServer {
+    pub(super) app: Arc<App>,
+    pub(super) door: Door,
+    pub(super) served: Arc<Served>,
+}
+
+impl fmt::Debug for OfServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfServer")
+    }
+}
+
+impl Source for OfServer {
+    fn tell(&self, samples: &mut Samples) {
+        let version = env!("CARGO_PKG_VERSION");
+        samples.put("netpol_aggregator_build_info", [("version", version)], 1);
+        let ready = self.app.whole_since().is_ok();
+        samples.put("netpol_aggregator_ready", [], u8::from(ready));
+        samples.count("netpol_aggregator_connections", [], self.door.open() as u64);
+        if let Some(expires) = self.served.expires() {
+            let name = "netpol_aggregator_certificate_expiry_timestamp_seconds";
+            samples.count(name, [], expires.max(0).unsigned_abs());
+        }
+        self.tell_reviews(samples);
+        self.tell_counts(samples);
+        for (kind, count) in self.app.index().present_counts() {
+            let labels = [("kind", kind)];
+            samples.count("netpol_aggregator_index_objects", labels, count as u64);
+        }
+    }
+}
+
+impl OfServer {
+    fn tell_reviews(&self, samples: &mut Samples) {
+        let reviews = self.app.authority.reviews();
+        let results = [
+            ("accepted", reviews.accepted),
+            ("refused", reviews.refused),
+            ("failed", reviews.failed),
+        ];
+        for (result, count) in results {
+            let name = "netpol_aggregator_token_reviews_total";
+            samples.count(name, [("result", result)], count);
+        }
+    }
+
+    fn tell_counts(&self, samples: &mut Samples) {
+        let all = self.app.counts.all();
+        for (reason, count) in all.refused {
+            let name = "netpol_aggregator_refused_requests_total";
+            samples.count(name, [("reason", reason)], count);
+        }
+        samples.count("netpol_aggregator_batches_total", [], all.batches);
+        samples.count("netpol_aggregator_batch_edges_total", [], all.edges);
+        let name = "netpol_aggregator_unverifiable_pods_total";
+        samples.count(name, [], all.unverifiable);
+        samples.put("netpol_aggregator_lag_seconds", [], all.lag.0);
+        samples.put("netpol_aggregator_lag_seconds_total", [], all.lag.1);
+    }
+}
