@@ -24,5 +24,6 @@ pub mod policy;
 pub mod replay;
 pub mod store;
 pub mod trouble;
+pub mod uplink;
 pub mod watch;
 pub mod wire;

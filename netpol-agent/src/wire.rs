@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::observe::{Batch, Epoch, PodIdentity};
 
-pub use frames::{DecodeError, EncodeError, Encoding, Packed, assemble, decode, encode, unpack};
+pub use frames::{
+    DecodeError, EncodeError, Encoding, Packed, assemble, decode, encode, length, unpack,
+};
 
 /// The version of this contract, as [`VERSION_HEADER`] tells it.
 pub const VERSION: u32 = 1;

@@ -147,15 +147,34 @@ pub fn unpack(frame: &[u8]) -> Result<Batch, DecodeError> {
     Ok(serde_json::from_slice(&decompress(frame, MOST_PLAIN)?)?)
 }
 
-fn decompress(compressed: &[u8], most: usize) -> Result<Vec<u8>, DecodeError> {
+/// How many bytes of JSON a frame holds, after a look at all of them.
+///
+/// # Errors
+///
+/// [`DecodeError::Compression`] if it is damaged.
+pub fn length(frame: &[u8]) -> Result<usize, DecodeError> {
+    let mut plain = Counting {
+        inner: io::sink(),
+        count: 0,
+    };
+    let limit = u64::try_from(MOST_PLAIN).unwrap_or(u64::MAX);
+    io::copy(&mut decoder(frame)?.take(limit), &mut plain).map_err(DecodeError::Compression)?;
+    Ok(plain.count)
+}
+
+fn decoder(compressed: &[u8]) -> Result<zstd::Decoder<'static, BufReader<&[u8]>>, DecodeError> {
     let reader = BufReader::with_capacity(FIRST, compressed);
     let mut decoder = zstd::Decoder::with_buffer(reader).map_err(DecodeError::Compression)?;
     decoder
         .window_log_max(MOST_WINDOW_LOG)
         .map_err(DecodeError::Compression)?;
+    Ok(decoder)
+}
+
+fn decompress(compressed: &[u8], most: usize) -> Result<Vec<u8>, DecodeError> {
     let mut plain = Vec::with_capacity(FIRST);
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    decoder
+    decoder(compressed)?
         .take(limit)
         .read_to_end(&mut plain)
         .map_err(DecodeError::Compression)?;
