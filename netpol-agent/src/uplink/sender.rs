@@ -50,8 +50,17 @@ pub struct Sender {
 enum Parcel {
     /// Whole batches.
     Whole(Vec<Record>),
-    /// Edges of one batch, up to that one.
-    Piece(Record, Batch, usize),
+    /// Some edges of one batch.
+    Piece(Box<Piece>),
+}
+
+/// Edges of a batch that is delivered in pieces.
+#[derive(Debug)]
+struct Piece {
+    record: Record,
+    batch: Batch,
+    /// How many edges of the whole batch are delivered with it.
+    to: usize,
 }
 
 impl Sender {
@@ -165,7 +174,12 @@ impl Sender {
         let piece = parcel::piece(&batch, from, self.limits.edges);
         let body = wire::assemble(&self.agent, [Packed::new(&piece)?.frame.as_slice()])?;
         let to = from + piece.edges.len();
-        Ok((Parcel::Piece(record, piece, to), body))
+        let piece = Piece {
+            record,
+            batch: piece,
+            to,
+        };
+        Ok((Parcel::Piece(Box::new(piece)), body))
     }
 
     async fn deliver(&mut self, parcel: Parcel, body: Vec<u8>) -> Next {
@@ -220,7 +234,9 @@ impl Sender {
         }
         let (last, batches, edges) = parcel.extent();
         match parcel {
-            Parcel::Piece(record, _, to) if to < record.edges => self.delivered = (record.id, to),
+            Parcel::Piece(piece) if piece.to < piece.record.edges => {
+                self.delivered = (piece.record.id, piece.to);
+            }
             _ => {
                 let removed = self.link.spool().remove(last);
                 if self
@@ -247,7 +263,7 @@ impl Sender {
     fn too_large(&mut self, parcel: Parcel, answer: &Answer) -> Next {
         self.failed(Failure::TooLarge, &answer.describe());
         let edges = match &parcel {
-            Parcel::Piece(_, piece, _) => piece.edges.len(),
+            Parcel::Piece(piece) => piece.batch.edges.len(),
             Parcel::Whole(records) => records[0].edges,
         };
         if self.limits.halve(parcel.batches(), edges) {
@@ -271,7 +287,7 @@ impl Sender {
     fn put_aside(&mut self, parcel: Parcel, answer: &Answer) -> Next {
         let record = match parcel {
             Parcel::Whole(mut records) => records.swap_remove(0),
-            Parcel::Piece(record, ..) => record,
+            Parcel::Piece(piece) => piece.record,
         };
         let batch = match unpack(&record) {
             Ok(batch) => batch,
@@ -420,7 +436,7 @@ impl Parcel {
     fn records(&self) -> &[Record] {
         match self {
             Self::Whole(records) => records,
-            Self::Piece(record, ..) => std::slice::from_ref(record),
+            Self::Piece(piece) => std::slice::from_ref(&piece.record),
         }
     }
 
@@ -436,9 +452,9 @@ impl Parcel {
                 let last = records.last().map_or(0, |record| record.id);
                 (last, records.len() as u64, edges.sum())
             }
-            Self::Piece(record, piece, to) => {
-                let batches = u64::from(*to >= record.edges);
-                (record.id, batches, piece.edges.len() as u64)
+            Self::Piece(piece) => {
+                let batches = u64::from(piece.to >= piece.record.edges);
+                (piece.record.id, batches, piece.batch.edges.len() as u64)
             }
         }
     }
