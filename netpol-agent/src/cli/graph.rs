@@ -45,6 +45,10 @@ enum Format {
     Mermaid,
     /// Graphviz
     Dot,
+    /// One SVG document
+    Svg,
+    /// One HTML page that needs no network, with a search
+    Html,
     /// One JSON document
     Json,
 }
@@ -58,6 +62,8 @@ impl Arguments {
             Format::Text => render::text(&graph, self.colour.wanted(&io::stdout())),
             Format::Mermaid => render::mermaid(&graph),
             Format::Dot => render::dot(&graph),
+            Format::Svg => render::svg(&graph),
+            Format::Html => render::html(&graph),
             Format::Json => render::json(&graph)?,
         };
         print(text.as_bytes())?;

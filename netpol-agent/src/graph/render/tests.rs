@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 
-use super::{dot, mermaid, text};
+use super::{dot, html, mermaid, svg, text};
 use crate::graph::{Counts, Evidence, FlowGraph, ViewEvidence};
 use crate::identity::{EdgeId, Peer};
 
@@ -70,4 +70,40 @@ fn a_terminal_obeys_no_name() {
     assert!(!text(&hostile(), false).contains('\u{1b}'));
     assert_eq!(text(&hostile(), false).lines().count(), 3);
     assert!(text(&hostile(), true).contains("\u{1b}[32m-> "));
+}
+
+#[test]
+fn svg_names_stay_text() {
+    let drawing = svg(&hostile());
+    assert!(drawing.contains("Pod/a&quot;]; x --&gt; y\u{fffd}#35;&lt;b&gt;\\\u{fffd}[31m"));
+    assert!(!drawing.contains("<b>") && !drawing.contains('\u{1b}'));
+}
+
+#[test]
+fn a_page_runs_no_script_but_its_own() {
+    let mut graph = hostile();
+    let script = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>";
+    let (mut id, evidence) = graph.edges.pop_first().unwrap();
+    id.server = Peer::Node(script.to_owned());
+    graph.edges.insert(id, evidence);
+    let page = html(&graph);
+    assert_eq!(page.matches("<script>").count(), 1);
+    assert_eq!(page.matches("</script>").count(), 1);
+    assert!(!page.contains("<img"));
+    let policy = "script-src 'sha256-";
+    assert_eq!(page.matches(policy).count(), 1);
+}
+
+#[test]
+fn drawings_name_no_other_place() {
+    let namespace = "xmlns=\"http://www.w3.org/2000/svg\"";
+    for text in [svg(&hostile()), html(&hostile())] {
+        let text = text.replace(namespace, "");
+        let places = ["http:", "https:", "//", "@import", "src=", "href="];
+        let found: Vec<_> = places
+            .iter()
+            .filter(|place| text.contains(**place))
+            .collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
