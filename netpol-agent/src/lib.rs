@@ -2,11 +2,13 @@
 //!
 //! Data flows one way: packet → edge → graph → policy. The pure core ([`identity`], [`ledger`], [`graph`],
 //! [`policy`], [`flows`], [`replay`], [`wire`]) knows no clock, no file, no socket, no `kube` client and no aya; time is an argument.
-//! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`], [`keeper`], [`lead`]), the command line ([`cli`]), and,
+//! Around it stand the readers and keepers ([`inventory`], [`watch`], [`store`], [`keeper`], [`lead`]), the command line ([`cli`]) with
+//! what it asks of a cluster ([`cluster`]), and,
 //! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
 
 pub mod aggregator;
 pub mod cli;
+pub mod cluster;
 pub mod flows;
 pub mod graph;
 pub mod identity;

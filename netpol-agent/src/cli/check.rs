@@ -13,7 +13,6 @@ use super::parties;
 use super::policies::PolicyFlag;
 use super::reading::ReadingFlags;
 use crate::identity::Unresolved;
-use crate::inventory;
 use crate::policy::check::{Answer, Checker};
 use crate::policy::evaluate::{RuleId, Side, World};
 
@@ -60,15 +59,15 @@ impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let inputs = &self.inputs;
         check_stdin(inputs.paths().chain(&self.policies.policies))?;
-        let mut inventory = inventory::read(&inputs.inventory)?;
-        inventory.warnings.iter().for_each(warn);
+        let mut origin = inputs.open()?;
+        let mut inventory = origin.inventory(self.policies.wanted())?;
         let policies = self.policies.load(&inventory)?;
         let mut index = inventory.take_index();
         let world = World::of(&index);
         let checker = Checker::new(&world, &policies, self.reading.reading());
         let mut tally = Tally::default();
         let (mut lines, mut rows) = (String::new(), Vec::new());
-        inputs.each_flow(&mut index, |index, (input, number), record| {
+        inputs.each_flow(&mut origin, &mut index, |index, (input, number), record| {
             let answer = checker.check(index, record);
             let line = Line {
                 input: (inputs.sources() > 1).then_some(input),

@@ -1,31 +1,23 @@
 //! `kubectl-netpol connectivity`: all that policies allow.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::inputs::check_stdin;
-use super::output::{print, warn};
+use super::origin::Objects;
+use super::output::print;
 use super::parties;
 use super::policies::PolicyFlag;
 use super::reading::ReadingFlags;
-use crate::inventory;
 use crate::policy::connectivity::{Connectivity, connectivity};
 use crate::policy::evaluate::World;
 
 /// List all that policies allow between workloads, and between workloads and addresses
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
-    #[arg(
-        long,
-        short = 'i',
-        env = "NETPOL_INVENTORY",
-        value_name = "PATH",
-        required = true
-    )]
-    inventory: Vec<PathBuf>,
+    #[command(flatten)]
+    objects: Objects,
     #[command(flatten)]
     policies: PolicyFlag,
     #[command(flatten)]
@@ -52,9 +44,8 @@ enum Format {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        check_stdin(self.inventory.iter().chain(&self.policies.policies))?;
-        let mut inventory = inventory::read(&self.inventory)?;
-        inventory.warnings.iter().for_each(warn);
+        check_stdin(self.objects.inventory.iter().chain(&self.policies.policies))?;
+        let mut inventory = self.objects.read(self.policies.wanted())?;
         let policies = self.policies.load(&inventory)?;
         let world = World::of(&inventory.take_index());
         let found = connectivity(&world, &policies, self.reading.reading());

@@ -1,40 +1,41 @@
 //! `kubectl-netpol diff`: what becomes allowed and what denied from one set of policies to another.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
+use super::cluster::NamespaceFlags;
 use super::inputs::check_stdin;
-use super::output::{print, warn};
+use super::origin::{Objects, Origin, Policies};
+use super::output::print;
 use super::parties;
 use super::policies;
+use super::proposals::proposals;
 use super::reading::ReadingFlags;
 use super::wording;
-use crate::inventory;
+use crate::inventory::Inventory;
 use crate::policy::diff::{Change, Difference, Latent, diff};
 use crate::policy::evaluate::{Way, World};
 
 /// Tell what becomes allowed and what denied from policies A to policies B; exit with 1 if anything does
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The policies before: a file, a directory, or - for stdin
+    /// The policies before: a file, a directory, or - for stdin. With only one of the two given, those in force are
+    /// the policies before; with none, those that netpol proposes are the policies after
     #[arg(value_name = "A", env = "NETPOL_DIFF_A")]
-    before: PathBuf,
+    first: Option<PathBuf>,
     /// The policies after: a file, a directory, or - for stdin
-    #[arg(value_name = "B", env = "NETPOL_DIFF_B")]
-    after: PathBuf,
-    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated. Policies among them do not count
-    #[arg(
-        long,
-        short = 'i',
-        env = "NETPOL_INVENTORY",
-        value_name = "PATH",
-        required = true
-    )]
-    inventory: Vec<PathBuf>,
+    #[arg(value_name = "B", env = "NETPOL_DIFF_B", requires = "first")]
+    second: Option<PathBuf>,
+    #[command(flatten)]
+    objects: Objects,
+    #[command(flatten)]
+    namespaces: NamespaceFlags,
     #[command(flatten)]
     reading: ReadingFlags,
     /// How to print it
@@ -59,10 +60,15 @@ enum Format {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        check_stdin(self.inventory.iter().chain([&self.before, &self.after]))?;
-        let mut inventory = inventory::read(&self.inventory)?;
-        inventory.warnings.iter().for_each(warn);
-        let (before, after) = (load(self.before)?, load(self.after)?);
+        let given = self.first.iter().chain(&self.second);
+        check_stdin(self.objects.inventory.iter().chain(given))?;
+        let mut origin = self.objects.open()?;
+        let in_force = match self.second {
+            Some(_) => Policies::Aside,
+            None => Policies::InForce,
+        };
+        let mut inventory = origin.inventory(in_force)?;
+        let (before, after) = self.sides(&origin, &inventory)?;
         let world = World::of(&inventory.take_index());
         let found = diff(&world, &before, &after, self.reading.reading());
         let text = match self.output {
@@ -72,10 +78,53 @@ impl Arguments {
         print(text.as_bytes())?;
         Ok(ExitCode::from(u8::from(!found.is_empty())))
     }
+
+    /// The policies before and after.
+    fn sides(&self, origin: &Origin<'_>, inventory: &Inventory) -> anyhow::Result<Sides> {
+        let in_force = || {
+            let sourced = inventory.policies.iter();
+            sourced.map(|each| each.policy.clone()).collect()
+        };
+        match (&self.first, &self.second, origin) {
+            (Some(before), Some(after), _) => Ok((load(before)?, load(after)?)),
+            (Some(after), None, _) => {
+                policies::tell_others(&inventory.other_policies);
+                Ok((in_force(), load(after)?))
+            }
+            (None, _, Origin::Files(_)) => {
+                bail!(
+                    "name the policies to compare: two files or directories, or one to compare with those in the inventory"
+                )
+            }
+            (None, _, Origin::Cluster(live)) => {
+                let namespace = self.namespaces.of(&live.session);
+                let proposed = proposals(&live.session, namespace.as_deref())?;
+                let before: Vec<NetworkPolicy> = in_force();
+                let after = replaced(&before, proposed);
+                Ok((before, after))
+            }
+        }
+    }
 }
 
-fn load(path: PathBuf) -> anyhow::Result<Vec<NetworkPolicy>> {
-    let read = policies::read(&[path])?;
+/// The policies before and after.
+type Sides = (Vec<NetworkPolicy>, Vec<NetworkPolicy>);
+
+/// Policies with others of the same name in their place, and those that are new.
+fn replaced(policies: &[NetworkPolicy], by: Vec<NetworkPolicy>) -> Vec<NetworkPolicy> {
+    let key = |policy: &NetworkPolicy| {
+        let metadata = &policy.metadata;
+        (metadata.namespace.clone(), metadata.name.clone())
+    };
+    let names: BTreeSet<_> = by.iter().map(key).collect();
+    let kept = policies
+        .iter()
+        .filter(|policy| !names.contains(&key(policy)));
+    kept.cloned().chain(by).collect()
+}
+
+fn load(path: &Path) -> anyhow::Result<Vec<NetworkPolicy>> {
+    let read = policies::read(&[path.to_owned()])?;
     policies::tell_others(&read.other_policies);
     Ok(read.policies.into_iter().map(|each| each.policy).collect())
 }

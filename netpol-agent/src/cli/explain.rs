@@ -1,6 +1,5 @@
 //! `kubectl-netpol explain`: why a connection is allowed or denied, and what would allow it.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -8,10 +7,10 @@ use clap::{Args, ValueEnum};
 use netpol_common::words::Protocol;
 
 use super::inputs::check_stdin;
-use super::output::{print, warn};
+use super::origin::Objects;
+use super::output::print;
 use super::policies::PolicyFlag;
 use super::reading::ReadingFlags;
-use crate::inventory;
 use crate::policy::Cluster;
 use crate::policy::evaluate::World;
 use crate::policy::explain::{Ends, Question, Scene, explain, text};
@@ -28,15 +27,8 @@ pub(super) struct Arguments {
     /// The server's port and the protocol, such as 80/TCP; behind a service it is the target port
     #[arg(value_name = "PORT/PROTO", env = "NETPOL_PORT")]
     port: Port,
-    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
-    #[arg(
-        long,
-        short = 'i',
-        env = "NETPOL_INVENTORY",
-        value_name = "PATH",
-        required = true
-    )]
-    inventory: Vec<PathBuf>,
+    #[command(flatten)]
+    objects: Objects,
     #[command(flatten)]
     policies: PolicyFlag,
     #[command(flatten)]
@@ -89,9 +81,8 @@ impl FromStr for Port {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        check_stdin(self.inventory.iter().chain(&self.policies.policies))?;
-        let mut inventory = inventory::read(&self.inventory)?;
-        inventory.warnings.iter().for_each(warn);
+        check_stdin(self.objects.inventory.iter().chain(&self.policies.policies))?;
+        let mut inventory = self.objects.read(self.policies.wanted())?;
         let policies = self.policies.load(&inventory)?;
         let index = inventory.take_index();
         let world = World::of(&index);

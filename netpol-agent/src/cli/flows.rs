@@ -1,5 +1,7 @@
 //! `kubectl-netpol flows`: flow records, resolved and added up.
 
+mod follow;
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -30,9 +32,16 @@ pub(super) struct Arguments {
         value_name = "FORMAT"
     )]
     output: Format,
+    /// Go on with the flows that come, one line each, until interrupted; only from a cluster
+    #[arg(
+        long,
+        env = "NETPOL_FOLLOW",
+        conflicts_with_all = ["inventory", "flows", "pcap", "hubble", "conntrack"]
+    )]
+    follow: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Format {
     /// A table
     Table,
@@ -43,6 +52,9 @@ enum Format {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.follow {
+            return follow::follow(&self.inputs, self.output == Format::Json);
+        }
         let loaded = self.inputs.load()?;
         loaded.tell_gaps();
         let text = match self.output {

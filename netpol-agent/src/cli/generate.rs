@@ -64,6 +64,13 @@ impl Arguments {
         check_stdin(self.inputs.paths().chain(&self.against))?;
         let loaded = self.inputs.load()?;
         let mut proposal = self.proposal(&loaded, &options)?;
+        if let Some(namespace) = &loaded.namespace {
+            let own = |policy: &Policy| policy.workload.namespace == *namespace;
+            proposal.policies.retain(own);
+            proposal
+                .findings
+                .retain(|finding| finding.is_about(namespace));
+        }
         let findings = proposal.findings.iter();
         findings
             .filter(|finding| !(self.output == Format::Cilium && cilium::mends(finding)))

@@ -1,4 +1,4 @@
-//! What commands read: an inventory and flow records, from files or stdin.
+//! What commands read: an inventory and flow records, from files, stdin or a cluster.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -10,12 +10,14 @@ use netpol_common::record::FlowRecord;
 use netpol_common::words::View;
 
 use super::captures::Captures;
+use super::cluster::NamespaceFlags;
+use super::origin::{Objects, Origin, Policies};
 use super::output::warn;
 use super::progress;
 use crate::flows::{self, BadLines, Summary};
 use crate::graph::{Builder, FlowGraph, ReportedNodes, UnresolvedFlows};
 use crate::identity::Index;
-use crate::inventory::{self, Inventory};
+use crate::inventory::Inventory;
 
 /// How many findings of a kind are printed one by one.
 const SHOWN: usize = 20;
@@ -26,23 +28,11 @@ const BUFFER: usize = 1 << 16;
 /// Where to read from.
 #[derive(Args, Clone, Debug)]
 pub struct Inputs {
-    /// Kubernetes objects: a file, a directory, or - for stdin; may be repeated
-    #[arg(
-        long,
-        short = 'i',
-        env = "NETPOL_INVENTORY",
-        value_name = "PATH",
-        required = true
-    )]
-    pub inventory: Vec<PathBuf>,
+    /// The Kubernetes objects.
+    #[command(flatten)]
+    pub objects: Objects,
     /// Flow records as JSON Lines: a file, or - for stdin; may be repeated
-    #[arg(
-        long,
-        short = 'f',
-        env = "NETPOL_FLOWS",
-        value_name = "PATH",
-        required_unless_present_any = ["pcap", "hubble", "conntrack"]
-    )]
+    #[arg(long, short = 'f', env = "NETPOL_FLOWS", value_name = "PATH")]
     pub flows: Vec<PathBuf>,
     /// What other tools captured.
     #[command(flatten)]
@@ -50,6 +40,9 @@ pub struct Inputs {
     /// Count lines that are no flow records instead of stopping at the first; take a capture that breaks off as it is
     #[arg(long, env = "NETPOL_SKIP_BAD_LINES")]
     pub skip_bad_lines: bool,
+    /// Which namespaces' flows.
+    #[command(flatten)]
+    pub namespaces: NamespaceFlags,
 }
 
 /// What was read.
@@ -61,6 +54,8 @@ pub struct Loaded {
     pub index: Index,
     /// Who talks to whom.
     pub graph: FlowGraph,
+    /// The only namespace that is asked about, if there is one.
+    pub namespace: Option<String>,
 }
 
 impl Loaded {
@@ -80,20 +75,55 @@ impl Inputs {
     /// Whatever cannot be read; the message names the file and the place in it.
     pub fn load(&self) -> anyhow::Result<Loaded> {
         check_stdin(self.paths())?;
-        let mut inventory = inventory::read(&self.inventory)?;
-        inventory.warnings.iter().for_each(warn);
+        self.load_from(self.open()?)
+    }
+
+    /// Opens the files, or a way to the cluster.
+    ///
+    /// # Errors
+    ///
+    /// Files of one kind without those of the other; what is missing on the way to the cluster.
+    pub(super) fn open(&self) -> anyhow::Result<Origin<'_>> {
+        match (self.objects.inventory.is_empty(), self.sources() == 0) {
+            (false, true) => bail!(
+                "--inventory needs flows beside it: name them with --flows, --pcap, --hubble or --conntrack, or leave \
+                 out --inventory to ask the cluster"
+            ),
+            (true, false) => bail!(
+                "flows from files need the objects of their cluster: name them with --inventory, or leave the files \
+                 out to ask the cluster"
+            ),
+            _ => self.objects.open(),
+        }
+    }
+
+    pub(super) fn load_from(&self, mut origin: Origin<'_>) -> anyhow::Result<Loaded> {
+        let mut inventory = origin.inventory(Policies::Aside)?;
         let mut index = inventory.take_index();
-        let graph = self.graph(&mut index)?;
+        let namespace = self.namespace(&origin);
+        let mut graph = self.graph(&mut origin, &mut index)?;
+        if let Some(namespace) = &namespace {
+            graph.keep_namespace(namespace);
+        }
         Ok(Loaded {
             inventory,
             index,
             graph,
+            namespace,
         })
     }
 
-    fn graph(&self, index: &mut Index) -> anyhow::Result<FlowGraph> {
+    /// The only namespace that is asked about, if there is one.
+    pub(super) fn namespace(&self, origin: &Origin<'_>) -> Option<String> {
+        match origin {
+            Origin::Files(_) => self.namespaces.namespace.clone(),
+            Origin::Cluster(live) => self.namespaces.of(&live.session),
+        }
+    }
+
+    fn graph(&self, origin: &mut Origin<'_>, index: &mut Index) -> anyhow::Result<FlowGraph> {
         let mut builder = Builder::default();
-        self.each_flow(index, |index, _, record| builder.add(index, record))?;
+        self.each_flow(origin, index, |index, _, record| builder.add(index, record))?;
         Ok(builder.finish(&*index))
     }
 
@@ -103,12 +133,22 @@ impl Inputs {
     /// # Errors
     ///
     /// Whatever cannot be read; the message names the file and the line.
-    pub fn each_flow(
+    pub(super) fn each_flow(
         &self,
+        origin: &mut Origin<'_>,
         index: &mut Index,
         mut each: impl FnMut(&Index, (&str, u64), &FlowRecord),
     ) -> anyhow::Result<()> {
         let mut nodes = ReportedNodes::default();
+        let namespace = self.namespace(origin);
+        if let Origin::Cluster(live) = origin {
+            let read = live.each_flow(namespace.as_deref(), self.bad_lines(), |at, record| {
+                nodes.note(record, index);
+                each(index, at, record);
+            });
+            tell_skipped("flows of the cluster", &read?);
+            return Ok(());
+        }
         for path in &self.flows {
             let (name, reader) = open("flows", path)?;
             let reader = BufReader::with_capacity(BUFFER, reader);
@@ -129,7 +169,7 @@ impl Inputs {
 
     /// Every path that is read.
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let files = self.inventory.iter().chain(&self.flows);
+        let files = self.objects.inventory.iter().chain(&self.flows);
         files.chain(self.captures.paths())
     }
 

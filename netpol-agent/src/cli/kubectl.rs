@@ -4,12 +4,23 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, connectivity, diff, explain, flows, generate, graph, output, status};
+use super::{
+    check, completion, connectivity, diff, examples, explain, flows, generate, graph, man, output,
+    status,
+};
 
 /// Learn NetworkPolicies from real traffic.
+///
+/// What changes a cluster goes through its API server, with the rights of your kubeconfig. What is read comes from
+/// netpol's aggregator in the cluster, or from files: --inventory and --flows.
 #[derive(Debug, Parser)]
-#[command(name = netpol_common::COMMAND, version, propagate_version = true)]
-struct Arguments {
+#[command(
+    name = netpol_common::COMMAND,
+    bin_name = "kubectl netpol",
+    version,
+    propagate_version = true
+)]
+pub(super) struct Arguments {
     #[command(flatten)]
     global: output::Global,
     #[command(subcommand)]
@@ -18,14 +29,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(after_help = examples::CHECK)]
     Check(check::Arguments),
+    #[command(after_help = examples::COMPLETION)]
+    Completion(completion::Arguments),
+    #[command(after_help = examples::CONNECTIVITY)]
     Connectivity(connectivity::Arguments),
+    #[command(after_help = examples::DIFF)]
     Diff(diff::Arguments),
+    #[command(after_help = examples::EXPLAIN)]
     Explain(explain::Arguments),
-    Flows(flows::Arguments),
-    Generate(generate::Arguments),
-    Graph(graph::Arguments),
-    Status(status::Arguments),
+    #[command(after_help = examples::FLOWS)]
+    Flows(Box<flows::Arguments>),
+    #[command(after_help = examples::GENERATE)]
+    Generate(Box<generate::Arguments>),
+    #[command(after_help = examples::GRAPH)]
+    Graph(Box<graph::Arguments>),
+    #[command(after_help = examples::MAN, hide = true)]
+    Man(man::Arguments),
+    #[command(after_help = examples::STATUS)]
+    Status(Box<status::Arguments>),
 }
 
 /// Runs the command and tells the exit code: 0, 1 where a yes/no question is answered no, 2 on an error.
@@ -40,13 +63,72 @@ impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check(arguments) => arguments.run(),
+            Self::Completion(arguments) => arguments.run(),
             Self::Connectivity(arguments) => arguments.run(),
             Self::Diff(arguments) => arguments.run(),
             Self::Explain(arguments) => arguments.run(),
             Self::Flows(arguments) => arguments.run(),
             Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),
+            Self::Man(arguments) => arguments.run(),
             Self::Status(arguments) => arguments.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    /// The examples of a command, each as words.
+    fn examples(command: &clap::Command) -> Vec<Vec<String>> {
+        let help = command.get_after_help().expect("examples").to_string();
+        let lines = help.lines().map(str::trim);
+        let lines = lines.map(|line| line.strip_prefix("source <(").unwrap_or(line));
+        let lines = lines.filter(|line| line.starts_with("kubectl"));
+        let line = |line: &str| {
+            let command = line.trim_end_matches(')').split(" > ").next();
+            let words = command
+                .unwrap_or_default()
+                .replace("kubectl netpol", "kubectl-netpol");
+            words.split_whitespace().map(str::to_owned).collect()
+        };
+        lines.map(line).collect()
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_parse() {
+        for command in Arguments::command().get_subcommands() {
+            let examples = examples(command);
+            assert!(!examples.is_empty(), "{}", command.get_name());
+            for words in examples {
+                assert_eq!(words.get(1).map(String::as_str), Some(command.get_name()));
+                let parsed = Arguments::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{words:?}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_twin_in_the_environment() {
+        for command in Arguments::command().get_subcommands() {
+            for argument in command
+                .get_arguments()
+                .filter(|argument| !argument.is_global_set())
+            {
+                let twin = argument
+                    .get_env()
+                    .map(|name| name.to_string_lossy().into_owned());
+                let has_twin = twin.is_some_and(|name| name.starts_with("NETPOL_"));
+                assert!(has_twin, "{} {}", command.get_name(), argument.get_id());
+            }
         }
     }
 }

@@ -4,25 +4,31 @@
 pub mod agent;
 pub mod captures;
 mod check;
+pub mod cluster;
 mod complete;
+mod completion;
 mod connectivity;
 #[cfg(feature = "ebpf")]
 pub mod detach;
 mod diff;
+mod examples;
 mod explain;
 mod flows;
 mod generate;
 mod graph;
 pub mod inputs;
 pub mod kubectl;
+mod man;
 #[cfg(feature = "ebpf")]
 pub mod node;
 mod options;
+mod origin;
 mod out_dir;
 pub mod output;
 mod parties;
 pub mod policies;
 mod progress;
+mod proposals;
 mod reading;
 mod status;
 mod wording;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
+use super::origin::Policies;
 use super::output::warn;
 use crate::inventory::{self, Inventory, OtherPolicy, SourcedPolicy};
 
@@ -22,6 +23,14 @@ pub struct PolicyFlag {
 }
 
 impl PolicyFlag {
+    /// Whether the policies in force are judged by.
+    pub(super) fn wanted(&self) -> Policies {
+        match self.policies.is_empty() {
+            true => Policies::InForce,
+            false => Policies::Aside,
+        }
+    }
+
     /// The policies to judge by. Tells on stderr what a person should know of them, and names the policies of other
     /// APIs, which no verdict looks at.
     ///

@@ -1,8 +1,9 @@
-//! How far a long input is: a bar on stderr, if that is a terminal.
+//! How far something long is: a bar, or what is waited for, on stderr, if that is a terminal.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressBarIter, ProgressStyle};
 
@@ -50,5 +51,28 @@ impl Drop for Followed {
         if let Reader::Long(file) = &self.reader {
             file.progress.finish_and_clear();
         }
+    }
+}
+
+/// What is waited for; it goes away with this.
+pub(super) struct Waiting {
+    bar: ProgressBar,
+}
+
+impl Waiting {
+    /// Shows what is waited for.
+    pub(super) fn new(what: &str) -> Self {
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 use netpol_common::words::{Outcome, View};
 
-use crate::identity::EdgeId;
+use crate::identity::{EdgeId, Peer};
 
 pub use build::Builder;
 pub use resolve::{ReportedNodes, Resolve};
@@ -101,6 +101,17 @@ impl Counts {
             Outcome::OneWay => &mut self.one_way,
             Outcome::Unknown => &mut self.unknown,
         }
+    }
+}
+
+impl FlowGraph {
+    /// Leaves only what has an end in one namespace.
+    pub fn keep_namespace(&mut self, namespace: &str) {
+        let is_in =
+            |peer: &Peer| matches!(peer, Peer::Workload(name) if name.namespace == namespace);
+        self.edges
+            .retain(|id, _| is_in(&id.client) || is_in(&id.server));
+        self.unresolved.keep_namespace(namespace);
     }
 }
 

@@ -38,6 +38,17 @@ pub struct UnresolvedFlows {
 }
 
 impl UnresolvedFlows {
+    /// Leaves only what is known to have an end in one namespace.
+    pub(super) fn keep_namespace(&mut self, namespace: &str) {
+        let is_in = |end: &Endpoint| match end {
+            Endpoint::Pod(name) => name.namespace == namespace,
+            Endpoint::Workload(name) => name.namespace == namespace,
+            Endpoint::Ip(_) => false,
+        };
+        self.flows
+            .retain(|flow, _| is_in(&flow.client) || is_in(&flow.server));
+    }
+
     /// Whether every flow was resolved.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@
 //! it. [`emit`] writes policies, one module for each format. [`evaluate`] judges traffic under policies as
 //! Kubernetes specifies it, and shares no code with the synthesiser: it is its judge.
 
+mod about;
 pub mod against;
 mod boxes;
 pub mod check;

@@ -106,7 +106,8 @@ impl<'a> Scene<'a> {
         let mut drawn: BTreeMap<(usize, usize), i64> = BTreeMap::new();
         for (id, arrow) in arrows(graph) {
             let (client, server) = (numbers[id.client], numbers[id.server]);
-            let beside = drawn.entry((client, server)).or_default();
+            let pair = (client.min(server), client.max(server));
+            let beside = drawn.entry(pair).or_default();
             self.lines.push(Line {
                 client,
                 server,

@@ -17,7 +17,7 @@ const BEND: i64 = 50;
 const WORDS: usize = 26;
 
 /// Between arrows that connect the same two boxes.
-const BESIDE: i64 = 7;
+const BESIDE: i64 = 9;
 
 /// The graph as one SVG document. Names are escaped, and nothing in it is fetched.
 #[must_use]
@@ -115,7 +115,7 @@ fn node(out: &mut String, number: usize, node: &Node<'_>) {
 fn arrow(out: &mut String, number: usize, arrow: &Line, scene: &Scene<'_>) {
     let (client, server) = (&scene.nodes[arrow.client], &scene.nodes[arrow.server]);
     let style = class(arrow.style);
-    let Curve { path, middle } = curve(client, server, arrow.beside * BESIDE);
+    let Curve { path, words } = curve(client, server, arrow.beside * BESIDE);
     line(
         out,
         &format!(
@@ -125,8 +125,8 @@ fn arrow(out: &mut String, number: usize, arrow: &Line, scene: &Scene<'_>) {
             escape(&client.peer.to_string()),
             escape(&server.peer.to_string()),
             escape(&arrow.words),
-            middle.x,
-            middle.y - 4,
+            words.x,
+            words.y - 4,
             escape(&shortened(&arrow.words, WORDS))
         ),
     );
@@ -143,7 +143,7 @@ pub(super) fn class(style: Style) -> &'static str {
 
 struct Curve {
     path: String,
-    middle: Corner,
+    words: Corner,
 }
 
 /// From side to side, whichever sides face each other; boxes above each other are joined around their right sides.
@@ -161,15 +161,16 @@ fn curve(client: &Node<'_>, server: &Node<'_>, lower: i64) -> Curve {
     if std::ptr::eq(client, server) {
         (b.1, c.1) = (b.1 - BEND, c.1 + BEND);
     }
-    let middle = |a: i64, b: i64, c: i64, d: i64| (a + 3 * b + 3 * c + d) / 8;
+    // The point at two thirds, where arrows of one client have parted.
+    let words = |a: i64, b: i64, c: i64, d: i64| (a + 6 * b + 12 * c + 8 * d) / 27;
     Curve {
         path: format!(
             "M{} {}C{} {} {} {} {} {}",
             a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1
         ),
-        middle: Corner {
-            x: middle(a.0, b.0, c.0, d.0),
-            y: middle(a.1, b.1, c.1, d.1),
+        words: Corner {
+            x: words(a.0, b.0, c.0, d.0),
+            y: words(a.1, b.1, c.1, d.1),
         },
     }
 }

@@ -1,0 +1,89 @@
+//! What commands look like in use, as their help shows it. A test runs each through the parser.
+
+pub(super) const CHECK: &str = "\
+Examples:
+  # Would the policies in git have denied anything that was seen?
+  kubectl netpol check --inventory cluster.yaml --flows flows.jsonl --policies policies/
+
+  # Would those in force in the cluster?
+  kubectl netpol check -A -o json";
+
+pub(super) const COMPLETION: &str = "\
+Examples:
+  # Bash, for this session
+  source <(kubectl-netpol completion bash)
+
+  # Fish, for good
+  kubectl-netpol completion fish > ~/.config/fish/completions/kubectl-netpol.fish";
+
+pub(super) const CONNECTIVITY: &str = "\
+Examples:
+  # All that the policies in force allow
+  kubectl netpol connectivity
+
+  # All that a folder of policies would allow
+  kubectl netpol connectivity --inventory cluster.yaml --policies policies/ -o json";
+
+pub(super) const DIFF: &str = "\
+Examples:
+  # What would change in a namespace if netpol enforced there
+  kubectl netpol diff -n shop
+
+  # What would change if a folder of policies were in force instead
+  kubectl netpol diff policies/
+
+  # What changes from one folder to another
+  kubectl netpol diff old/ new/ --inventory cluster.yaml";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  # Why may, or may not, web reach the API?
+  kubectl netpol explain shop/Deployment/web shop/Deployment/api 8080/TCP
+
+  # And an address outside?
+  kubectl netpol explain shop/Deployment/web 203.0.113.9 443/TCP --inventory cluster.yaml";
+
+pub(super) const FLOWS: &str = "\
+Examples:
+  # What was seen of a namespace
+  kubectl netpol flows -n shop
+
+  # What is being seen everywhere
+  kubectl netpol flows -A --follow
+
+  # What a packet capture holds
+  kubectl netpol flows --inventory cluster.yaml --pcap capture.pcap";
+
+pub(super) const GENERATE: &str = "\
+Examples:
+  # Policies for a namespace
+  kubectl netpol generate -n shop
+
+  # For the whole cluster, as files for git
+  kubectl netpol generate -A --out-dir policies/
+
+  # Without a cluster
+  kubectl netpol generate --inventory cluster.yaml --flows flows.jsonl";
+
+pub(super) const GRAPH: &str = "\
+Examples:
+  # Who talks to whom in a namespace
+  kubectl netpol graph -n shop
+
+  # A page to search in, that needs no network
+  kubectl netpol graph -A -o html > graph.html
+
+  # A drawing of recorded flows
+  kubectl netpol graph --inventory cluster.yaml --flows flows.jsonl -o svg > graph.svg";
+
+pub(super) const MAN: &str = "\
+Examples:
+  kubectl netpol man --out-dir man/";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  # How netpol is, and how far learning has come in a namespace
+  kubectl netpol status -n shop
+
+  # How much of what recorded flows would have shown is known
+  kubectl netpol status --inventory cluster.yaml --flows flows.jsonl";
