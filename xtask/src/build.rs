@@ -1,11 +1,15 @@
 //! `cargo xtask build`: the two programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::{command, setup, workspace};
+
+/// What static programs are built for, and how: symbols are left out, since an image is downloaded by every node.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
+const STATIC_FLAGS: &str = "-C target-feature=+crt-static -C strip=symbols";
 
 /// How the programs are built.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,10 +39,31 @@ pub fn programs(profile: Profile) -> Result<Programs> {
     let mut cargo = cargo(profile);
     command::stream(cargo.args(["--bin", "netpol-agent", "--bin", netpol_common::COMMAND]))?;
     let directory = workspace().join("target").join(profile.directory());
-    Ok(Programs {
-        agent: directory.join("netpol-agent"),
-        kubectl: directory.join(netpol_common::COMMAND),
-    })
+    Ok(Programs::in_directory(&directory))
+}
+
+/// Builds both programs so that they need nothing from where they run, in a target directory of their own: flags of the
+/// compiler would make cargo build everything else anew. Build scripts, which run here, are not given the flags.
+///
+/// # Errors
+///
+/// As [`programs`].
+pub fn static_programs(profile: Profile) -> Result<Programs> {
+    setup::check_kernel()?;
+    let target = workspace().join("target/static");
+    let mut cargo = cargo_in(profile, &target);
+    cargo
+        .args(["--bin", "netpol-agent", "--bin", netpol_common::COMMAND])
+        .args(["--target", STATIC_TARGET])
+        .env(
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            STATIC_FLAGS,
+        )
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command::stream(&mut cargo)?;
+    let directory = target.join(STATIC_TARGET).join(profile.directory());
+    Ok(Programs::in_directory(&directory))
 }
 
 /// Builds only the command for people, which needs neither aya nor the kernel crate.
@@ -52,6 +77,15 @@ pub fn cli_only() -> Result<()> {
     command::stream(&mut cargo)
 }
 
+impl Programs {
+    fn in_directory(directory: &Path) -> Self {
+        Self {
+            agent: directory.join("netpol-agent"),
+            kubectl: directory.join(netpol_common::COMMAND),
+        }
+    }
+}
+
 impl Profile {
     fn directory(self) -> &'static str {
         match self {
@@ -62,6 +96,10 @@ impl Profile {
 }
 
 fn cargo(profile: Profile) -> Command {
+    cargo_in(profile, &workspace().join("target"))
+}
+
+fn cargo_in(profile: Profile, target: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo
         .args([
@@ -71,7 +109,7 @@ fn cargo(profile: Profile) -> Command {
             "netpol-agent",
             "--target-dir",
         ])
-        .arg(workspace().join("target"))
+        .arg(target)
         .current_dir(workspace())
         .stdout(std::io::stderr());
     // Set when a test runs this: some crates build anew whenever these change.

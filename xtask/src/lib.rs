@@ -7,6 +7,8 @@ pub mod check;
 pub mod command;
 pub mod compare;
 pub mod demo;
+pub mod deploy;
+pub mod image;
 pub mod lab;
 pub mod learn;
 pub mod say;

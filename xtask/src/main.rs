@@ -9,7 +9,7 @@ use xtask::build::Profile;
 use xtask::lab::cni::Plugin;
 use xtask::lab::peer::Peer;
 use xtask::lab::{self, keeper};
-use xtask::{bench, build, check, demo, say, setup};
+use xtask::{bench, build, check, demo, deploy, image, say, setup};
 
 /// Set-up, build, lab, demo, test and bench of netpol.
 #[derive(Debug, Parser)]
@@ -44,6 +44,14 @@ enum Task {
     Bench {
         /// The group; all by default.
         group: Option<String>,
+    },
+    /// Render deploy/chart into deploy/manifests, and make whatever else is made there.
+    Deploy,
+    /// Build static programs and write them as an OCI archive, without an engine or a network.
+    Image {
+        /// The archive [default: target/image/netpol-agent.oci.tar].
+        #[arg(long, env = "NETPOL_IMAGE_OUTPUT", value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Check that every source file is formatted.
     FmtCheck,
@@ -124,6 +132,8 @@ fn run(task: Task) -> Result<()> {
         Task::Lab(task) => run_lab(task),
         Task::Test => check::test(),
         Task::Bench { group } => bench::run(group.as_deref()),
+        Task::Deploy => deploy::run(),
+        Task::Image { output } => image::run(output),
         Task::FmtCheck => check::format(),
         Task::Inner(task) => run_inner(task),
     }
