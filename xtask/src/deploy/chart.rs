@@ -125,7 +125,10 @@ impl Rendered {
         if documents.is_empty() {
             return Ok(None);
         }
-        let hooks = documents.iter().filter(|document| is_hook(document)).count();
+        let hooks = documents
+            .iter()
+            .filter(|document| is_hook(document))
+            .count();
         if hooks != 0 && hooks != documents.len() {
             bail!("{name} holds hooks and other documents: put them into files of their own");
         }

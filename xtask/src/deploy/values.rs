@@ -52,7 +52,10 @@ pub fn described(source: &str) -> Result<Vec<Described>> {
                 });
             }
         } else if description.is_some() {
-            bail!("line {}: a description must stand right above a value", number + 1);
+            bail!(
+                "line {}: a description must stand right above a value",
+                number + 1
+            );
         }
     }
     Ok(found)
@@ -64,7 +67,8 @@ pub fn described(source: &str) -> Result<Vec<Described>> {
 ///
 /// If the values cannot be read.
 pub fn table(values: &Path) -> Result<String> {
-    let source = fs::read_to_string(values).with_context(|| format!("read {}", values.display()))?;
+    let source =
+        fs::read_to_string(values).with_context(|| format!("read {}", values.display()))?;
     let root: Value = serde_saphyr::from_str(&source).context("read the values")?;
     let mut table = "| value | default | what it is for |\n|---|---|---|\n".to_owned();
     for Described { path, description } in described(&source)? {
@@ -85,7 +89,9 @@ pub fn with_table(readme: &str, table: &str) -> Result<String> {
         .split_once(BEGIN)
         .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let Some((before, after)) = places else {
-        bail!("it must hold the lines {BEGIN:?} and {END:?}, between which the table of values goes");
+        bail!(
+            "it must hold the lines {BEGIN:?} and {END:?}, between which the table of values goes"
+        );
     };
     Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
 }
@@ -112,7 +118,10 @@ mod tests {
             .map(|described| (described.path, described.description))
             .collect();
         let expected = [("a", "One. More of it."), ("b.c", "Two."), ("e", "Three.")];
-        assert_eq!(found, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(path, text)| (path.to_owned(), text.to_owned()))
+        );
         assert!(described("# -- Lost.\n- item\n").is_err());
     }
 

@@ -135,7 +135,9 @@ impl Renderer<'_> {
                 let width = width.ok_or_else(|| place.fault("nindent takes a number"))?;
                 Ok(Value::String(indented(text, width)))
             }
-            (Function::Include, _) => Err(place.fault("include takes a name in quotes and a value")),
+            (Function::Include, _) => {
+                Err(place.fault("include takes a name in quotes and a value"))
+            }
             (Function::Quote, _) => Err(place.fault("quote takes one value")),
             (Function::ToYaml, _) => Err(place.fault("toYaml takes one value")),
             (Function::NIndent, _) => Err(place.fault("nindent takes a number and a text")),

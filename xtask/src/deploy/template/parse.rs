@@ -84,7 +84,9 @@ pub(super) fn parse(file: &str, source: &str) -> Result<Parsed, Fault> {
             body,
             definitions: parser.definitions,
         }),
-        End::End | End::Else(_) => Err(parser.last.fault("nothing is open that this could belong to")),
+        End::End | End::Else(_) => Err(parser
+            .last
+            .fault("nothing is open that this could belong to")),
     }
 }
 
@@ -189,7 +191,9 @@ fn otherwise(rest: &str, place: Place) -> Result<Option<Pipeline>, Fault> {
     match head(rest) {
         ("", _) => Ok(None),
         ("if", condition) => pipeline(condition, place).map(Some),
-        _ => Err(place.fault(format!("`else {rest}` is not understood: {WHAT_IS_ALLOWED}"))),
+        _ => Err(place.fault(format!(
+            "`else {rest}` is not understood: {WHAT_IS_ALLOWED}"
+        ))),
     }
 }
 
@@ -207,10 +211,7 @@ fn pipeline(text: &str, place: Place) -> Result<Pipeline, Fault> {
     let calls = parts
         .map(|words| call(words, &place))
         .collect::<Result<Vec<_>, _>>()?;
-    if calls[1..]
-        .iter()
-        .any(|call| matches!(call, Call::Value(_)))
-    {
+    if calls[1..].iter().any(|call| matches!(call, Call::Value(_))) {
         return Err(place.fault("a value after `|`: only a function can take what comes before"));
     }
     Ok(Pipeline { calls, place })
@@ -309,7 +310,10 @@ fn path(bare: &str) -> Option<Operand> {
     }
     let names: Vec<&str> = fields.split('.').collect();
     let plain = |name: &&str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     names
         .iter()

@@ -83,9 +83,7 @@ fn scalar(value: &Value) -> String {
 }
 
 fn is_plain(text: &str) -> bool {
-    let words = [
-        "true", "false", "yes", "no", "on", "off", "null", "y", "n",
-    ];
+    let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let first = text.bytes().next();
     first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'/')
         && text

@@ -1,0 +1,111 @@
+//! Alerts and the dashboard name only metrics, and labels of metrics, that the programs tell.
+
+use std::collections::BTreeSet;
+
+use netpol_agent::aggregator::METRICS;
+use netpol_agent::metrics::Metric;
+use serde_json::Value;
+
+use super::{document, documents, everything, rendered};
+
+/// The metrics of both programs.
+fn told() -> Vec<&'static Metric> {
+    METRICS.iter().collect()
+}
+
+/// The words of a query that look like metrics of ours.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("netpol_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every query of the alerts and of the dashboard.
+fn queries() -> Vec<String> {
+    let objects = documents(&rendered(everything));
+    let rules = document(&objects, "PrometheusRule", "netpol");
+    let dashboard = document(&objects, "ConfigMap", "netpol-dashboard");
+    let dashboard = dashboard["data"]["netpol.json"]
+        .as_str()
+        .expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(dashboard).expect("JSON");
+    let mut queries = Vec::new();
+    for value in [&rules, &dashboard] {
+        collect(value, &mut queries);
+    }
+    queries
+}
+
+/// The texts of every field named `expr`.
+fn collect(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str() {
+                    Some(text) if key == "expr" => found.push(text.to_owned()),
+                    _ => collect(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        _ => {}
+    }
+}
+
+/// The labels that a query groups by or selects on.
+fn labels(query: &str) -> BTreeSet<String> {
+    let grouped = query
+        .split("by (")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let selected = query
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next());
+    let grouped = grouped.flat_map(|names| names.split(','));
+    let selected = selected
+        .flat_map(|pairs| pairs.split(','))
+        .filter_map(|pair| pair.split(['=', '!']).next());
+    grouped
+        .chain(selected)
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn queries_name_only_what_the_programs_tell() {
+    let queries = queries();
+    assert!(
+        queries.len() > 15,
+        "the queries are somewhere else: {queries:?}"
+    );
+    let told = told();
+    for query in &queries {
+        let metrics = named(query);
+        assert!(!metrics.is_empty(), "{query} asks for nothing of ours");
+        let mut known = BTreeSet::from(["node", "instance", "pod"]);
+        for metric in metrics {
+            let found = told.iter().find(|told| told.name == metric);
+            let found = found.unwrap_or_else(|| panic!("{query}: nothing tells {metric}"));
+            known.extend(found.labels);
+        }
+        for label in labels(query) {
+            assert!(known.contains(label.as_str()), "{query}: no label {label}");
+        }
+    }
+}
+
+#[test]
+fn counters_are_asked_for_their_growth_only() {
+    for query in queries() {
+        for metric in named(&query) {
+            if metric.ends_with("_total") {
+                let grows = query.contains(&format!("rate({metric}"))
+                    || query.contains(&format!("increase({metric}"));
+                assert!(grows, "{query}");
+            }
+        }
+    }
+}
