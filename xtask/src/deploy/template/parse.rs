@@ -58,7 +58,7 @@ pub(super) struct Parsed {
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
     File,
     End,
     /// With the condition of an `else if`.
@@ -80,11 +80,11 @@ pub(super) fn parse(file: &str, source: &str) -> Result<Parsed, Fault> {
     };
     let (body, end) = parser.nodes(true)?;
     match end {
-        End::File => Ok(Parsed {
+        Stop::File => Ok(Parsed {
             body,
             definitions: parser.definitions,
         }),
-        End::End | End::Else(_) => Err(parser
+        Stop::End | Stop::Else(_) => Err(parser
             .last
             .fault("nothing is open that this could belong to")),
     }
@@ -98,7 +98,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self, top: bool) -> Result<(Vec<Node>, End), Fault> {
+    fn nodes(&mut self, top: bool) -> Result<(Vec<Node>, Stop), Fault> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             let (action, place) = match piece {
@@ -111,15 +111,15 @@ impl Parser {
             self.last = place.clone();
             let (word, rest) = head(&action);
             match word {
-                "end" if rest.is_empty() => return Ok((nodes, End::End)),
-                "else" => return Ok((nodes, End::Else(otherwise(rest, place)?))),
+                "end" if rest.is_empty() => return Ok((nodes, Stop::End)),
+                "else" => return Ok((nodes, Stop::Else(otherwise(rest, place)?))),
                 "if" => nodes.push(self.branches(rest, place)?),
                 "range" | "with" => nodes.push(self.scope(word, rest, place)?),
                 "define" if top => self.define(rest, place)?,
                 _ => nodes.push(Node::Put(pipeline(&action, place)?)),
             }
         }
-        Ok((nodes, End::File))
+        Ok((nodes, Stop::File))
     }
 
     fn branches(&mut self, condition: &str, place: Place) -> Result<Node, Fault> {
@@ -129,10 +129,10 @@ impl Parser {
             let (body, end) = self.nodes(false)?;
             branches.push((condition, body));
             match end {
-                End::End => return Ok(Node::If(branches, Vec::new())),
-                End::Else(Some(next)) => condition = next,
-                End::Else(None) => return Ok(Node::If(branches, self.closed(&place)?)),
-                End::File => return Err(open(&place)),
+                Stop::End => return Ok(Node::If(branches, Vec::new())),
+                Stop::Else(Some(next)) => condition = next,
+                Stop::Else(None) => return Ok(Node::If(branches, self.closed(&place)?)),
+                Stop::File => return Err(open(&place)),
             }
         }
     }
@@ -141,12 +141,12 @@ impl Parser {
         let over = pipeline(over, place.clone())?;
         let (body, end) = self.nodes(false)?;
         let other = match end {
-            End::End => Vec::new(),
-            End::Else(None) => self.closed(&place)?,
-            End::Else(Some(pipeline)) => {
+            Stop::End => Vec::new(),
+            Stop::Else(None) => self.closed(&place)?,
+            Stop::Else(Some(pipeline)) => {
                 return Err(pipeline.place.fault("`else if` belongs to `if` only"));
             }
-            End::File => return Err(open(&place)),
+            Stop::File => return Err(open(&place)),
         };
         Ok(match word {
             "range" => Node::Range(over, body, other),
@@ -167,9 +167,9 @@ impl Parser {
     /// Nodes up to the `end` of what was opened at `place`.
     fn closed(&mut self, place: &Place) -> Result<Vec<Node>, Fault> {
         match self.nodes(false)? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Else(_)) => Err(self.last.fault("a second `else`")),
-            (_, End::File) => Err(open(place)),
+            (nodes, Stop::End) => Ok(nodes),
+            (_, Stop::Else(_)) => Err(self.last.fault("a second `else`")),
+            (_, Stop::File) => Err(open(place)),
         }
     }
 }
