@@ -21,7 +21,7 @@ use archive::Entry;
 pub const ENTRYPOINT: &str = "/netpol-agent";
 /// Who the container runs as, unless its pod says otherwise: nobody in particular, and not root.
 pub const USER: &str = "65532:65532";
-/// Where the C library's resolver looks names up. Without this file some versions ask the name server only.
+/// Where the C library's resolver looks names up, so that it does not hang on what its version does without being told.
 const RESOLVER: &str = "hosts: files dns\n";
 
 /// Builds the programs and writes the archive, and the same files for the Dockerfile beside it.
