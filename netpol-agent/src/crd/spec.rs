@@ -23,53 +23,14 @@ use super::status::LearnedPolicyStatus;
     derive = "Default",
     derive = "PartialEq",
     doc = "What was learned of one workload: the policy that is proposed for it, and what became of it.",
-    printcolumn(
-        name = "Workload",
-        type_ = "string",
-        json_path = ".status.workload",
-        description = "The workload that it is about."
-    ),
-    printcolumn(
-        name = "Mode",
-        type_ = "string",
-        json_path = ".status.mode",
-        description = "off, learn, audit or enforce."
-    ),
-    printcolumn(
-        name = "Complete",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Complete\")].status",
-        description = "Whether enough was seen to enforce it."
-    ),
-    printcolumn(
-        name = "Coverage",
-        type_ = "string",
-        json_path = ".status.coverage.estimate",
-        description = "The estimated share of the traffic that belongs to edges which were seen."
-    ),
-    printcolumn(
-        name = "Rules",
-        type_ = "integer",
-        json_path = ".status.counts.rules",
-        description = "Rules of the proposed policy."
-    ),
-    printcolumn(
-        name = "Violations",
-        type_ = "integer",
-        json_path = ".status.counts.openViolations",
-        description = "Violations that nobody has decided on."
-    ),
-    printcolumn(
-        name = "Applied",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Applied\")].status",
-        description = "Whether the policy is in force."
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Workload", "type": "string", "jsonPath": ".status.workload", "description": "The workload that it is about."}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".status.mode", "description": "off, learn, audit or enforce."}"#,
+    printcolumn = r#"{"name": "Complete", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Complete\")].status", "description": "Whether enough was seen to enforce it."}"#,
+    printcolumn = r#"{"name": "Coverage", "type": "string", "jsonPath": ".status.coverage.estimate", "description": "The estimated share of the traffic that belongs to edges which were seen."}"#,
+    printcolumn = r#"{"name": "Rules", "type": "integer", "jsonPath": ".status.counts.rules", "description": "Rules of the proposed policy."}"#,
+    printcolumn = r#"{"name": "Violations", "type": "integer", "jsonPath": ".status.counts.openViolations", "description": "Violations that nobody has decided on."}"#,
+    printcolumn = r#"{"name": "Applied", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Applied\")].status", "description": "Whether the policy is in force."}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Since when it is there."}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedPolicyRoot {

@@ -198,8 +198,6 @@ pub struct Violation {
 pub enum ViolationState {
     /// Nobody has.
     Open,
-    /// It was approved here, but another workload's policy denies it still.
-    Pending,
     /// It was rejected: it is to be denied.
     Rejected,
 }
@@ -244,7 +242,9 @@ pub struct Observation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub last_loss: Option<Timestamp>,
-    /// When a pod was last found to have run unwatched for some time.
+    /// Pods that ran unwatched for some time.
+    pub gaps: u64,
+    /// When one more was last found.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub last_gap: Option<Timestamp>,

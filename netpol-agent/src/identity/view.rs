@@ -62,6 +62,25 @@ impl Index {
         present.map(|(name, parts)| parts.view(name)).collect()
     }
 
+    /// Whether a pod of a workload may be sent traffic: an endpoint slice says so, or, where none names a pod of it, one
+    /// is running.
+    #[must_use]
+    pub fn has_ready_endpoints(&self, name: &WorkloadName) -> bool {
+        let slices = self.services.present_slices();
+        let slices = slices.filter(|slice| slice.name.namespace == name.namespace);
+        let named = slices
+            .flat_map(|slice| &slice.endpoints)
+            .filter(|endpoint| {
+                let pod = endpoint.pod.as_ref().and_then(|pod| self.pod(pod));
+                pod.is_some_and(|pod| self.workload_of(pod) == *name)
+            });
+        let usable: Vec<bool> = named.map(|endpoint| endpoint.usable).collect();
+        match usable.is_empty() {
+            true => self.workload(name).is_some_and(|view| view.running > 0),
+            false => usable.contains(&true),
+        }
+    }
+
     /// A workload that is there, or was.
     pub(super) fn known_workload(&self, name: &WorkloadName) -> Option<WorkloadView> {
         let parts = self.parts(Some(&name.namespace)).remove(name)?;

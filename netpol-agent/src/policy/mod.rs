@@ -53,6 +53,7 @@ pub use model::{
     Basis, Direction, Entity, EntityRule, NAMESPACE, Policy, PolicyPeer, PortSpec, Proposal, Rule,
     Selector, Support, WrittenAs,
 };
+pub use names::{other_name, policy_names};
 pub use options::{Dns, OneWay, Options, OptionsFor};
 pub use rules::Excess;
 pub use synthesis::{Synthesiser, synthesise, synthesise_for};

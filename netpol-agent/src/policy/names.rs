@@ -14,7 +14,8 @@ const HASH_DIGITS: usize = 8;
 
 /// The names of the policies of these workloads. Of two workloads of a namespace with the same name, the first in
 /// canonical order keeps it.
-pub(super) fn policy_names<'a>(
+#[must_use]
+pub fn policy_names<'a>(
     workloads: impl IntoIterator<Item = &'a WorkloadName>,
 ) -> BTreeMap<&'a WorkloadName, String> {
     let workloads: BTreeSet<&WorkloadName> = workloads.into_iter().collect();
@@ -35,7 +36,8 @@ pub(super) fn policy_names<'a>(
 }
 
 /// A name with a hash, for a policy whose own name another object has.
-pub(super) fn other_name(workload: &WorkloadName) -> String {
+#[must_use]
+pub fn other_name(workload: &WorkloadName) -> String {
     hashed(workload, &plain(workload), LONGEST)
 }
 

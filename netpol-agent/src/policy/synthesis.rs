@@ -215,6 +215,20 @@ impl<'a> Synthesiser<'a> {
         &mut self.workloads[place].lessons
     }
 
+    /// The edges that make rules of a workload's policy, in the order of [`Direction::ALL`]; without the DNS traffic that
+    /// options allow besides.
+    #[must_use]
+    pub fn learned_edges(&self, workload: &WorkloadName) -> [BTreeSet<EdgeId>; 2] {
+        let known = self.workloads.get(workload);
+        Direction::ALL.map(|direction| {
+            let learned = known.into_iter();
+            let learned = learned.flat_map(|known| known.lessons.learned(direction));
+            learned
+                .map(|one| EdgeId::clone(&one.support.edge))
+                .collect()
+        })
+    }
+
     /// The policy of one workload, with the findings about it and its edges.
     #[must_use]
     pub fn resynthesise(&self, workload: &WorkloadName) -> (Option<Policy>, BTreeSet<Finding>) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use crate::api_server::ApiServer;
+use crate::double::ApiServer;
 use crate::{cluster, sightings};
 use jiff::Timestamp;
 use netpol_agent::identity::Index;
@@ -141,7 +141,7 @@ async fn is_ready_only_after_the_last_page_of_every_list() {
                 .world()
                 .requests
                 .iter()
-                .filter(|(_, sort)| *sort == "watch")
+                .filter(|request| request.sort == "watch")
                 .count();
             watches == 11
         })
@@ -403,7 +403,7 @@ async fn a_nodes_agent_asks_for_its_own_node_and_pods_only() {
     let mut asked: Vec<&str> = world
         .requests
         .iter()
-        .map(|(plural, _)| plural.as_str())
+        .map(|request| request.plural.as_str())
         .collect();
     asked.sort_unstable();
     asked.dedup();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use netpol_common::words::View;
 
-use crate::api_server::ApiServer;
+use crate::double::ApiServer;
 use crate::lab::{Agent, Lab, Server, one_shots};
 
 /// What the server's pods were connected to at, as their own interfaces saw it.

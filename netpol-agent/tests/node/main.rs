@@ -2,10 +2,6 @@
 #![cfg(feature = "ebpf")]
 
 #[cfg(test)]
-#[expect(dead_code, reason = "tests/identity uses all of it")]
-#[path = "../identity/api_server.rs"]
-mod api_server;
-#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 #[expect(dead_code, reason = "tests/attach_veth uses all of it")]
@@ -15,6 +11,10 @@ mod bpf;
 mod cluster;
 #[cfg(test)]
 mod disk;
+#[cfg(test)]
+#[expect(dead_code, reason = "tests/api_double.rs uses all of it")]
+#[path = "../double/mod.rs"]
+mod double;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::policy::evaluate::{Compiled, Place, RuleId, Way, World};
 use crate::policy::model::Direction;
 
 /// Policies that are there, asked about edges.
-pub(super) struct Coverage<'a> {
+pub(crate) struct Coverage<'a> {
     cluster: &'a Cluster,
     compiled: &'a Compiled,
     /// The kinds of pods of each workload, each with whether it is IPv4's.
@@ -22,15 +22,17 @@ pub(super) struct Coverage<'a> {
 type Spot = (bool, Place);
 
 /// What the policies say of an edge at one of its ends.
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// Whether they isolate that end and allow the edge, whichever pods take part.
-    pub(super) covered: bool,
+    pub(crate) covered: bool,
     /// The rules that allow it, for whichever pods.
-    pub(super) by: BTreeSet<RuleId>,
+    pub(crate) by: BTreeSet<RuleId>,
+    /// Whether nothing denies it, whichever pods take part.
+    pub(crate) allowed: bool,
 }
 
 impl<'a> Coverage<'a> {
-    pub(super) fn new(cluster: &'a Cluster, world: &World, compiled: &'a Compiled) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster, world: &World, compiled: &'a Compiled) -> Self {
         let mut kinds: BTreeMap<WorkloadName, BTreeSet<Spot>> = BTreeMap::new();
         for (id, member) in world.pods() {
             let places = compiled.places(id).iter();
@@ -48,14 +50,14 @@ impl<'a> Coverage<'a> {
     }
 
     /// Whether every pod of a workload is isolated in a direction.
-    pub(super) fn isolated(&self, workload: &WorkloadName, way: Way) -> bool {
+    pub(crate) fn isolated(&self, workload: &WorkloadName, way: Way) -> bool {
         let spots = self.kinds.get(workload).into_iter().flatten();
         let mut spots = spots.peekable();
         spots.peek().is_some() && spots.all(|(_, place)| self.compiled.isolated(way, *place))
     }
 
     /// What the policies say of an edge at the end that `direction` is of.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         workload: &WorkloadName,
         direction: Direction,
@@ -69,6 +71,7 @@ impl<'a> Coverage<'a> {
         let mut judged = Judged {
             covered: true,
             by: BTreeSet::new(),
+            allowed: true,
         };
         let mut pairs = 0;
         for (v4, own) in self.kinds.get(workload).into_iter().flatten() {
@@ -81,6 +84,7 @@ impl<'a> Coverage<'a> {
                     }
                     Direction::Egress => self.compiled.verdict(*own, *other, protocol, port).egress,
                 };
+                judged.allowed &= side.allowed;
                 judged.covered &= side.isolated && !side.by.is_empty();
                 judged.by.extend(side.by);
             }

@@ -5,7 +5,7 @@
 //! only if an edge is missing, or if a direction is not isolated yet: without that, what is there would not be what
 //! was learned and nothing else. Policies add up, so that nothing that is there needs to change.
 
-mod coverage;
+pub(crate) mod coverage;
 mod remark;
 
 use std::collections::{BTreeMap, BTreeSet};
