@@ -9,6 +9,7 @@
 pub mod aggregator;
 pub mod cli;
 pub mod cluster;
+pub mod control;
 pub mod crd;
 pub mod flows;
 pub mod graph;

@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(120);
 /// A watcher says that all is well when it *begins* a list, so its word does not reset the delays here: only time
 /// without failures does. Otherwise a server that fails every list would be asked again at the shortest delay for ever.
 #[derive(Clone, Debug)]
-pub(super) struct Delays {
+pub(crate) struct Delays {
     shortest: Duration,
     longest: Duration,
     next: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Delays {
 }
 
 impl Delays {
-    pub(super) fn new((shortest, longest): (Duration, Duration)) -> Self {
+    pub(crate) fn new((shortest, longest): (Duration, Duration)) -> Self {
         Self {
             shortest,
             longest,

@@ -94,7 +94,7 @@ pub(super) async fn feed<K: Item, N: Fn() -> Timestamp>(
 
 /// Whether the watcher would go on asking for a version that the server no longer has. It lists anew when the server
 /// says so *within* a watch; a server or proxy that says so instead of a watch leaves it where it was.
-fn is_stuck(error: &watcher::Error) -> bool {
+pub(crate) fn is_stuck(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
 

@@ -3,7 +3,7 @@
 //! One watcher for each kind lists in pages, watches, and begins again whenever the server asks for it or fails, for
 //! ever. An index is ready when every kind has been listed whole once.
 
-mod backoff;
+pub(crate) mod backoff;
 mod feed;
 
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ use tokio::sync::watch::Sender;
 
 use crate::identity::Index;
 use crate::identity::objects::ObjectKind;
+pub(crate) use feed::is_stuck;
 use feed::{Item, feed};
 
 /// How often the index is made to forget what is long gone.
