@@ -10,6 +10,7 @@ pub mod aggregator;
 pub mod cli;
 pub mod cluster;
 pub mod control;
+pub mod controller;
 pub mod crd;
 pub mod flows;
 pub mod graph;

@@ -293,7 +293,8 @@ async fn review(server: &ApiServer, token: &str, audiences: &[&str]) -> Value {
         ..TokenReview::default()
     };
     let api: Api<TokenReview> = Api::all(server.client());
-    json!(api.create(&PostParams::default(), &review).await.unwrap())["status"].clone()
+    let answer = api.create(&PostParams::default(), &review).await;
+    json!(answer.expect("an answer"))["status"].clone()
 }
 
 #[tokio::test]

@@ -83,10 +83,7 @@ fn what_is_new_under_audit_is_a_violation_until_it_is_approved_at_both_ends() {
         (3, ViolationState::Open)
     );
     assert_eq!(web.frozen, Some(frozen), "nothing is learned");
-    assert_eq!(
-        sim.condition("shop/db-deployment", Type::Violations).0,
-        true
-    );
+    assert!(sim.condition("shop/db-deployment", Type::Violations).0);
     assert_eq!(sim.told("shop/web-deployment"), ["Violation"]);
     sim.want("shop/web-deployment", |spec| {
         spec.approved.push(NEW.to_owned())
@@ -179,7 +176,7 @@ fn enforcing_goes_in_steps_and_leaving_it_takes_away_exactly_what_is_ours() {
         sim.label(mode);
         sim.settle();
         assert_eq!(sim.live(), ["shop/theirs"], "{mode:?}");
-        assert_eq!(sim.condition("shop/web-deployment", Type::Applied).0, false);
+        assert!(!sim.condition("shop/web-deployment", Type::Applied).0);
         let frozen = sim.status("shop/web-deployment").frozen.is_some();
         assert_eq!(frozen, mode == "audit");
     }
@@ -358,10 +355,7 @@ fn a_person_takes_a_policy_off_and_puts_it_back() {
     sim.want("shop/api-deployment", |spec| spec.roll_back = Some(true));
     sim.settle();
     assert_eq!(sim.live(), ["shop/db-deployment", "shop/web-deployment"]);
-    assert_eq!(
-        sim.condition("shop/api-deployment", Type::RolledBack).0,
-        true
-    );
+    assert!(sim.condition("shop/api-deployment", Type::RolledBack).0);
     sim.want("shop/api-deployment", |spec| spec.roll_back = None);
     sim.roll_out();
     assert_eq!(sim.live(), ALL);

@@ -7,6 +7,9 @@ use super::sim::{NEW, Sim, USUAL, name};
 use crate::crd::{ConditionType as Type, Mode};
 use crate::observe::Losses;
 
+/// Something that happens to a cluster.
+type Spoil<'a> = &'a dyn Fn(&mut Sim);
+
 /// Why a proposal of an enforced namespace is not in force.
 fn refused(sim: &mut Sim, proposal: &str) -> String {
     sim.settle();
@@ -46,7 +49,7 @@ fn what_is_incomplete_waits_unless_it_is_forced() {
         sim.records
             .retain(|record| record.time.unwrap() > sim.now - SignedDuration::from_hours(3))
     };
-    let cases: [(&dyn Fn(&mut Sim), Option<Type>); 4] = [
+    let cases: [(Spoil<'_>, Option<Type>); 4] = [
         (&lossy, Some(Type::LostEvents)),
         (&gap, Some(Type::ObservationGap)),
         (&silent, Some(Type::Unobserved)),
@@ -56,10 +59,7 @@ fn what_is_incomplete_waits_unless_it_is_forced() {
         let mut sim = Sim::new();
         spoil(&mut sim);
         assert_eq!(refused(&mut sim, "shop/web-deployment"), "Incomplete");
-        assert_eq!(
-            sim.condition("shop/web-deployment", Type::Complete).0,
-            false
-        );
+        assert!(!sim.condition("shop/web-deployment", Type::Complete).0);
         if let Some(condition) = condition {
             assert!(
                 sim.condition("shop/web-deployment", condition).0,
@@ -94,11 +94,8 @@ fn what_was_lost_long_ago_is_forgiven() {
             .for_each(|edge| sim.see(edge, "established", 1));
     }
     sim.settle();
-    assert_eq!(
-        sim.condition("shop/web-deployment", Type::LostEvents).0,
-        false
-    );
-    assert_eq!(sim.condition("shop/web-deployment", Type::Complete).0, true);
+    assert!(!sim.condition("shop/web-deployment", Type::LostEvents).0);
+    assert!(sim.condition("shop/web-deployment", Type::Complete).0);
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn what_runs_in_kube_system_or_is_ours_waits_for_force() {
 
 #[test]
 fn what_people_wrote_and_nobody_can_read_is_told_and_holds_enforcing() {
-    let cases: [(&dyn Fn(&mut Sim), &str); 4] = [
+    let cases: [(Spoil<'_>, &str); 4] = [
         (
             &|sim| {
                 sim.want("shop/web-deployment", |spec| {

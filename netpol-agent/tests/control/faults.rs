@@ -1,0 +1,128 @@
+//! What the controller does when the API server, its leadership or its database fails.
+
+use std::time::Duration;
+
+use netpol_agent::crd::ConditionType as Type;
+use serde_json::json;
+
+use crate::double::fault::{Fault, Misbehaviour};
+use crate::lab::{Lab, NEW};
+
+const WEB: &str = "web-deployment";
+
+async fn enforced(lab: &Lab) {
+    lab.until("web is learned", |lab| {
+        lab.status(WEB).holds(Type::Complete)
+    })
+    .await;
+    lab.label(Some("enforce")).await;
+    lab.until("three are applied", |lab| lab.policies().len() == 3)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comes_to_the_same_end_whatever_the_api_server_does() {
+    let lab = Lab::start().await;
+    for (sort, plural) in [
+        ("create", "learnedpolicies"),
+        ("apply", "learnedpolicies"),
+        ("create", "networkpolicies"),
+        ("create", "events"),
+    ] {
+        for what in [
+            Misbehaviour::Status(500),
+            Misbehaviour::Status(409),
+            Misbehaviour::Cut,
+            Misbehaviour::CutAfter,
+            Misbehaviour::Slow(Duration::from_millis(50)),
+        ] {
+            lab.server.misbehave(Fault::of(sort, plural, what).times(2));
+        }
+    }
+    enforced(&lab).await;
+    lab.server.break_watches();
+    lab.server.forget();
+    lab.server.world().failing = Some(503);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    lab.server.world().failing = None;
+    lab.rests().await;
+    lab.until("all is answered", |lab| {
+        lab.status(WEB).holds(Type::Applied)
+    })
+    .await;
+    lab.label(None).await;
+    lab.until("ours are gone", |lab| lab.policies().is_empty())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_where_nothing_has_changed() {
+    let mut lab = Lab::start().await;
+    enforced(&lab).await;
+    lab.rests().await;
+    let before = lab.written();
+    lab.decisions(5).await;
+    lab.see(crate::lab::USUAL[0], 1, 1).await;
+    lab.decisions(5).await;
+    assert_eq!(lab.written(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_lead_writes_nothing() {
+    let mut lab = Lab::start().await;
+    enforced(&lab).await;
+    lab.rests().await;
+    lab.lead(false);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = lab.written();
+    lab.label(None).await;
+    lab.see(NEW, 1, 1).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(lab.written(), before);
+    assert_eq!(lab.policies().len(), 3);
+    lab.lead(true);
+    lab.until("ours are gone", |lab| lab.policies().is_empty())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_edges_and_approvals_outlive_the_database() {
+    let mut lab = Lab::start().await;
+    enforced(&lab).await;
+    let approved = json!({"approved": [crate::lab::NEW_EDGE]});
+    lab.want(WEB, approved).await;
+    lab.until("the approval is in force", |lab| {
+        let policy = lab.server.get("networkpolicies", "shop", WEB);
+        policy["spec"]["egress"]
+            .as_array()
+            .is_some_and(|rules| rules.len() == 2)
+    })
+    .await;
+    lab.rests().await;
+    let policies = lab.server.all("networkpolicies");
+    lab.start_anew().await;
+    lab.decisions(3).await;
+    lab.rests().await;
+    assert_eq!(lab.server.all("networkpolicies"), policies);
+    let status = lab.status(WEB);
+    assert_eq!(status.frozen.map(|frozen| frozen.egress.len()), Some(1));
+    assert_eq!(status.counts.edges, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_being_deleted_is_left_alone() {
+    let mut lab = Lab::start().await;
+    enforced(&lab).await;
+    lab.rests().await;
+    let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
+        kube::Api::all(lab.server.client());
+    namespaces
+        .delete("shop", &Default::default())
+        .await
+        .unwrap();
+    lab.decisions(3).await;
+    let before = lab.written();
+    lab.see(NEW, 1, 1).await;
+    lab.decisions(5).await;
+    assert_eq!(lab.written(), before);
+}
