@@ -30,4 +30,6 @@ mod others;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod sided;

@@ -1,7 +1,8 @@
 //! The chart as a source: its name, values and templates, and the documents that they render to.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -14,11 +15,14 @@ pub const RELEASE: &str = "netpol";
 pub const NAMESPACE: &str = "netpol-system";
 /// The annotation by which Helm runs a document at a certain time instead of installing it.
 const HOOK: &str = "helm.sh/hook";
+/// The template of what Helm says after it has installed.
+const NOTES: &str = "NOTES.txt";
 
 /// A chart on disk.
 #[derive(Clone, Debug)]
 pub struct Chart {
-    directory: PathBuf,
+    /// The sources of its templates by their path in the chart.
+    templates: BTreeMap<String, String>,
     about: Value,
     values: Value,
 }
@@ -35,14 +39,14 @@ pub struct Rendered {
 }
 
 impl Chart {
-    /// Reads the chart's description and its values.
+    /// Reads the chart's description, its values and its templates.
     ///
     /// # Errors
     ///
-    /// If one is absent or no YAML.
+    /// If one cannot be read, or description or values are no YAML.
     pub fn read(directory: &Path) -> Result<Self> {
         Ok(Self {
-            directory: directory.to_owned(),
+            templates: templates(directory)?,
             about: document(&directory.join("Chart.yaml"))?,
             values: document(&directory.join("values.yaml"))?,
         })
@@ -65,6 +69,13 @@ impl Chart {
             .context("Chart.yaml has no appVersion: give it one, in quotes")
     }
 
+    /// The same chart with another template in that place.
+    #[must_use]
+    pub fn with_template(mut self, path: &str, source: &str) -> Self {
+        self.templates.insert(path.to_owned(), source.to_owned());
+        self
+    }
+
     /// What every template that holds a document renders to with those values, in the order of their names.
     ///
     /// # Errors
@@ -72,36 +83,23 @@ impl Chart {
     /// If a template uses what it must not, or renders to something that is no YAML, or mixes hooks with other documents.
     pub fn render(&self, values: &Value) -> Result<Vec<Rendered>> {
         let mut templates = Templates::default();
-        let names = self.template_names()?;
-        for name in &names {
-            let path = self.directory.join("templates").join(name);
-            let source = fs::read_to_string(&path)
-                .with_context(|| format!("read the template {}", path.display()))?;
-            templates.add(&format!("templates/{name}"), &source)?;
+        for (path, source) in &self.templates {
+            templates.add(path, source)?;
         }
         let root = self.root(values);
         let mut rendered = Vec::new();
-        for name in names.iter().filter(|name| !name.starts_with('_')) {
-            let text = templates.render(&format!("templates/{name}"), &root)?;
-            rendered.extend(Rendered::new(name, &text)?);
-        }
-        Ok(rendered)
-    }
-
-    /// The templates' names in order.
-    fn template_names(&self) -> Result<Vec<String>> {
-        let directory = self.directory.join("templates");
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("list the templates in {}", directory.display()))?;
-        let mut names = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if [".yaml", ".tpl"].iter().any(|end| name.ends_with(end)) {
-                names.push(name);
+        for path in self.templates.keys() {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            if name.starts_with('_') {
+                continue;
+            }
+            let text = templates.render(path, &root)?;
+            // What Helm says after it has installed is no manifest.
+            if name != NOTES {
+                rendered.extend(Rendered::new(name, &text)?);
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(rendered)
     }
 
     /// What templates see as `.` and `$`.
@@ -147,6 +145,27 @@ impl Rendered {
     pub fn documents(&self) -> Result<Vec<Value>> {
         documents(&self.text)
     }
+}
+
+/// The chart's templates by their path in it.
+fn templates(chart: &Path) -> Result<BTreeMap<String, String>> {
+    let directory = chart.join("templates");
+    let entries = fs::read_dir(&directory)
+        .with_context(|| format!("list the templates in {}", directory.display()))?;
+    let mut templates = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if [".yaml", ".tpl", ".txt"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            let source = fs::read_to_string(&path)
+                .with_context(|| format!("read the template {}", path.display()))?;
+            templates.insert(format!("templates/{name}"), source);
+        }
+    }
+    Ok(templates)
 }
 
 fn is_hook(document: &Value) -> bool {

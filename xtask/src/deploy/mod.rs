@@ -5,6 +5,7 @@
 //! template of the custom resource is itself made, from the Rust types, and so is the table of values in its README.
 
 pub mod chart;
+pub mod crd;
 pub mod template;
 pub mod values;
 
@@ -54,12 +55,14 @@ pub fn run() -> Result<()> {
 ///
 /// If the chart is not as it must be.
 pub fn made(chart: &Path) -> Result<BTreeMap<PathBuf, String>> {
-    let rendered = Chart::read(chart)?;
+    let definition = crd::template()?;
+    let rendered = Chart::read(chart)?.with_template(crd::TEMPLATE, &definition);
     let rendered = rendered.render(rendered.values())?;
     let mut files: BTreeMap<PathBuf, String> = rendered
         .iter()
         .map(|rendered| (rendered.path(), rendered.file()))
         .collect();
+    files.insert(Path::new("chart").join(crd::TEMPLATE), definition);
     let readme = chart.join("README.md");
     let text = fs::read_to_string(&readme).with_context(|| format!("read {}", readme.display()))?;
     let table = values::table(&chart.join("values.yaml"))?;

@@ -2,8 +2,12 @@
 
 use std::fs;
 
+use netpol_common::GROUP;
+use netpol_common::names::cluster::PLURAL;
 use xtask::deploy::{chart_directory, made, stale};
 use xtask::workspace;
+
+use super::{document, documents, rendered};
 
 #[test]
 fn what_is_committed_is_what_the_chart_makes() {
@@ -29,4 +33,19 @@ fn a_manifest_that_nothing_makes_is_found() {
     fs::write(folder.join("old.yaml"), "kind: Old\n").expect("a file");
     let found = stale(deploy.path(), &Default::default()).expect("a listing");
     assert_eq!(found, [folder.join("old.yaml")]);
+}
+
+#[test]
+fn the_definition_of_the_custom_resource_is_kept_and_upgraded() {
+    let objects = documents(&rendered(|_| ()));
+    let name = format!("{PLURAL}.{GROUP}");
+    let object = document(&objects, "CustomResourceDefinition", &name);
+    assert_eq!(
+        object["metadata"]["annotations"]["helm.sh/resource-policy"],
+        "keep"
+    );
+    let made = serde_json::to_value(netpol_agent::crd::definition()).expect("JSON");
+    assert_eq!(object["spec"], made["spec"]);
+    let without = documents(&rendered(|values| values["crd"]["install"] = false.into()));
+    assert_eq!(without.len() + 1, objects.len());
 }

@@ -20,6 +20,8 @@ use super::{Lab, NODE};
 /// How long the agent may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_netpol-agent");
+
 /// A running agent; killed when dropped.
 pub(crate) struct Agent {
     child: Child,
@@ -34,23 +36,31 @@ pub(crate) type Flows = BTreeMap<Flow, u64>;
 
 impl Agent {
     pub(super) fn start(lab: &Lab, flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netpol-agent"));
+        let mut command = Command::new(PROGRAM);
+        arguments(&mut command, lab);
         command
-            .args([
-                "node",
-                "--standalone",
-                "--walk-interval",
-                "1s",
-                "--log",
-                "info,netpol_agent=debug",
-            ])
             .args(["--node", &format!("{NODE}={}", lab.node())])
-            .args(lab.source())
-            .arg("--state-dir")
-            .arg(lab.state())
-            .env("NETPOL_BPFFS", lab.bpffs())
-            .args(flags)
-            .stderr(Stdio::piped());
+            .args(flags);
+        Self::spawn(command)
+    }
+
+    /// As the container of a pod on the node's network is started: with these capabilities and no others.
+    pub(crate) fn start_with(lab: &Lab, capabilities: &[String]) -> Self {
+        let sets: String = std::iter::once("-all".to_owned())
+            .chain(capabilities.iter().map(|name| format!(",+{name}")))
+            .collect();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", lab.node()))
+            .args(["setpriv", "--no-new-privs", "--bounding-set", &sets])
+            .args(["--inh-caps", &sets, PROGRAM]);
+        arguments(&mut command, lab);
+        command.args(["--node", NODE]);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -131,6 +141,17 @@ impl Agent {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// What the agent is told wherever it runs.
+fn arguments(command: &mut Command, lab: &Lab) {
+    command
+        .args(["node", "--standalone", "--walk-interval", "1s"])
+        .args(["--log", "info,netpol_agent=debug"])
+        .args(lab.source())
+        .arg("--state-dir")
+        .arg(lab.state())
+        .env("NETPOL_BPFFS", lab.bpffs());
 }
 
 impl Drop for Agent {

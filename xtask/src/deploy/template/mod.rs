@@ -9,7 +9,7 @@ mod lex;
 mod parse;
 #[cfg(test)]
 mod tests;
-mod yaml;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 

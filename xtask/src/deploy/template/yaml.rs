@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 /// A value as a block, without a line's end after it.
-pub(super) fn block(value: &Value) -> String {
+#[must_use]
+pub fn block(value: &Value) -> String {
     let mut out = String::new();
     write_block(&mut out, value, 0);
     out.trim_end().to_owned()
