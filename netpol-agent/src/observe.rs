@@ -7,9 +7,10 @@ use netpol_common::abi::Direction;
 use netpol_common::names::ObjectName;
 use netpol_common::words::Protocol;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The span within which the counts of an observer never fall: one life of one set of kernel maps.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct Epoch {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
@@ -20,7 +21,9 @@ pub struct Epoch {
 }
 
 /// How an observer came to know of an edge. Counts of different sources add up.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The kernel program counted its packets.
@@ -32,7 +35,7 @@ pub enum Source {
 }
 
 /// A pod as an observer bound it to an interface.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct PodIdentity {
     /// Namespace and name.
     #[serde(flatten)]
@@ -42,7 +45,7 @@ pub struct PodIdentity {
 }
 
 /// Namespace and name as two fields.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct ObjectIdentity {
     /// The namespace.
     pub namespace: String,
@@ -51,7 +54,7 @@ pub struct ObjectIdentity {
 }
 
 /// What identifies an observed edge within (observer, epoch).
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct ObservedKey {
     /// The handle of the interface; see [`netpol_common::abi::EdgeKey::interface`].
     pub interface: u32,
@@ -59,19 +62,23 @@ pub struct ObservedKey {
     pub source: Source,
     /// [`Direction::Egress`]: the pod is the client.
     #[serde(with = "direction")]
+    #[schema(value_type = String, pattern = "^(egress|ingress)$")]
     pub direction: Direction,
     /// The transport protocol.
+    #[schema(value_type = String, pattern = "^(TCP|UDP|SCTP)$")]
     pub protocol: Protocol,
     /// The server's port, as seen on the pod's interface: before DNAT on a client's, behind it on a server's.
     pub port: u16,
     /// The pod's address.
+    #[schema(value_type = String)]
     pub local: IpAddr,
     /// The address of the other end.
+    #[schema(value_type = String)]
     pub remote: IpAddr,
 }
 
 /// Cumulative counts of an edge, with kernel time already turned into wall time.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ObservedEdge {
     /// What the counts are of.
     #[serde(flatten)]
@@ -85,15 +92,17 @@ pub struct ObservedEdge {
     /// See [`netpol_common::abi::EdgeValue::refused`].
     pub refused: u64,
     /// When the edge was first seen in this epoch.
+    #[schema(value_type = String, format = DateTime)]
     pub first_seen: Timestamp,
     /// When it was last seen, or last found to be still open.
+    #[schema(value_type = String, format = DateTime)]
     pub last_seen: Timestamp,
     /// Whether the interface shows one side only, so that a missing answer proves nothing.
     pub one_sided: bool,
 }
 
 /// What an observer could not see or keep for one pod, cumulative within the epoch.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Losses {
     /// Edges that found no room in the kernel's map, or whose pod was not found in time.
     pub edges_lost: u64,
@@ -131,7 +140,7 @@ impl Losses {
 }
 
 /// Losses of one pod on one interface.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ObservedLosses {
     /// The handle of the interface.
     pub interface: u32,
@@ -143,7 +152,7 @@ pub struct ObservedLosses {
 }
 
 /// One delivery of an observer. A batch may arrive twice or late; merging it again changes nothing.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Batch {
     /// The observer: its node's name.
     pub observer: String,
@@ -152,12 +161,14 @@ pub struct Batch {
     /// Numbered from 1 within (observer, epoch).
     pub sequence: u64,
     /// When the batch was made: outcomes are judged against it.
+    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
     /// Edges whose counts have changed since the last acknowledged batch.
     pub edges: Vec<ObservedEdge>,
     /// Losses that have changed likewise.
     pub losses: Vec<ObservedLosses>,
     /// Every address of the node's own interfaces: bridge, tunnel and overlay too.
+    #[schema(value_type = Vec<String>)]
     pub node_addresses: Vec<IpAddr>,
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::observe::{Batch, Epoch, PodIdentity};
 
@@ -43,16 +44,17 @@ pub const MOST_BATCHES: usize = 1_000;
 pub const MOST_ANSWER: usize = 256 << 10;
 
 /// What an agent delivers.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Delivery {
     /// Who delivers.
     pub agent: Agent,
     /// All of one observer, in the order in which they were made.
+    #[schema(value_type = Vec<Batch>)]
     pub batches: Vec<Arc<Batch>>,
 }
 
 /// Who delivers. The token proves it; this is for messages.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Agent {
     /// Its node, which is the observer of every batch.
     pub node: String,
@@ -65,14 +67,14 @@ pub struct Agent {
 
 /// What is durable. As the answer to a delivery: the highest sequence of each epoch in that delivery; every batch of
 /// the delivery is durable then. As the answer to a question for an observer: the highest of all.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Acknowledgement {
     /// One for each epoch.
     pub acknowledged: Vec<Position>,
 }
 
 /// A place in the order of an observer's batches.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct Position {
     /// The epoch.
     pub epoch: Epoch,
@@ -81,7 +83,7 @@ pub struct Position {
 }
 
 /// Why a request was not fulfilled, as RFC 9457 writes it. Any member may be absent.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem it is, as a URI; absent where the status says all.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
@@ -104,7 +106,7 @@ pub struct Problem {
 }
 
 /// One of the two that talk.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The node agent.

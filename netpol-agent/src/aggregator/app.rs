@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
-use kube::Client;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use super::auth::{Agent, Authority};
 use super::body::Room;
@@ -15,14 +15,18 @@ use super::intake::Intake;
 use super::limits::Limits;
 use super::rates::Rates;
 use super::refusal::{REASONS, Refusal};
+use super::start::Parts;
 use crate::identity::Index;
+use crate::keeper::Handle;
+use crate::lead::Leader;
 
 /// The state of the server.
 pub(super) struct App {
     pub(super) limits: Limits,
     pub(super) authority: Authority,
     pub(super) intake: Arc<dyn Intake>,
-    index: Arc<RwLock<Index>>,
+    pub(super) keeper: Handle,
+    pub(super) leader: Leader,
     /// Since when the index has been whole.
     whole: watch::Receiver<Option<Timestamp>>,
     /// Observers of which a delivery is under way.
@@ -32,6 +36,8 @@ pub(super) struct App {
     pub(super) bodies: Room,
     pub(super) undurable: Room,
     pub(super) decoding: Semaphore,
+    readers: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
     pub(super) counts: Counts,
 }
 
@@ -61,18 +67,14 @@ pub(super) struct Turn<'a> {
 }
 
 impl App {
-    pub(super) fn new(
-        client: Client,
-        namespace: &str,
-        limits: Limits,
-        intake: Arc<dyn Intake>,
-        index: Arc<RwLock<Index>>,
-        whole: watch::Receiver<Option<Timestamp>>,
-    ) -> Self {
+    pub(super) fn new(parts: &Parts, whole: watch::Receiver<Option<Timestamp>>) -> Self {
+        let limits = parts.limits.clone();
+        let client = parts.client.clone();
         Self {
-            authority: Authority::new(client, namespace, &limits),
-            intake,
-            index,
+            authority: Authority::new(client, &parts.namespace, &limits),
+            intake: Arc::clone(&parts.intake),
+            keeper: parts.keeper.clone(),
+            leader: parts.leader.clone(),
             whole,
             turns: Mutex::default(),
             requests: Mutex::new(Rates::new(limits.requests)),
@@ -80,6 +82,8 @@ impl App {
             bodies: Room::new(limits.bodies),
             undurable: Room::new(limits.undurable),
             decoding: Semaphore::new(limits.decoding),
+            readers: Arc::new(Semaphore::new(limits.readers)),
+            followers: Arc::new(Semaphore::new(limits.followers)),
             counts: Counts::default(),
             limits,
         }
@@ -87,7 +91,7 @@ impl App {
 
     /// Who was where. Hold the guard for a moment only: the watchers of the API server wait.
     pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+        self.keeper.index().read()
     }
 
     /// Since when the index has been whole.
@@ -106,7 +110,10 @@ impl App {
     /// Why it is none, or how long it is to wait.
     pub(super) async fn agent(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Agent, Refusal> {
         self.whole_since()?;
-        let agent = self.authority.agent(headers, peer, &self.index).await?;
+        let agent = self
+            .authority
+            .agent(headers, peer, self.keeper.index())
+            .await?;
         take(
             &self.requests,
             &agent.node,
@@ -148,6 +155,29 @@ impl App {
             app: self,
             observer: observer.to_owned(),
         })
+    }
+
+    /// A seat for a reader whose answer ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Busy`] if none comes free for a while.
+    pub(super) async fn reader(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let seat = Arc::clone(&self.readers).acquire_owned();
+        let seat = timeout(self.limits.read, seat).await;
+        seat.ok()
+            .and_then(Result::ok)
+            .ok_or(Refusal::Busy("too many are reading at present"))
+    }
+
+    /// A seat for a reader whose answer does not end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Busy`] if there is none.
+    pub(super) fn follower(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let seat = Arc::clone(&self.followers).try_acquire_owned();
+        seat.map_err(|_| Refusal::Busy("too many are following at present"))
     }
 
     fn turns(&self) -> MutexGuard<'_, BTreeSet<String>> {

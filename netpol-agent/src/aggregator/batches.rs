@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::app::App;
 use super::belongs::{self, Known};
+use super::openapi::{AgentRefusals, DeliveryRefusals};
+use super::query::Param;
 use super::refusal::Refusal;
 use super::{body, sane};
 use crate::wire::{
@@ -20,6 +22,15 @@ use crate::wire::{
 };
 
 /// Takes a delivery in. It is answered once all of it is durable; if it is refused, nothing of it is kept.
+#[utoipa::path(
+    post, path = "/v1/batches", tag = "agents", security(("token" = [])),
+    params(VersionHeader, ("content-encoding" = Option<String>, Header, description = "zstd or identity")),
+    request_body(content = Delivery, content_type = "application/json"),
+    responses(
+        (status = 200, description = "All of it is durable", body = Acknowledgement),
+        DeliveryRefusals,
+    ),
+)]
 pub(super) async fn deliver(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -40,10 +51,18 @@ pub(super) async fn deliver(
 }
 
 /// Tells the highest number of a batch that is durable of an observer, by epoch.
+#[utoipa::path(
+    get, path = "/v1/batches/{observer}", tag = "agents", security(("token" = [])),
+    params(VersionHeader, ("observer" = String, Path, description = "The agent's own node")),
+    responses(
+        (status = 200, description = "What is durable", body = Acknowledgement),
+        AgentRefusals,
+    ),
+)]
 pub(super) async fn durable(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(observer): Path<String>,
+    Param(observer): Param<String>,
     headers: HeaderMap,
 ) -> Result<Json<Acknowledgement>, Refusal> {
     check_version(&headers)?;
@@ -51,6 +70,16 @@ pub(super) async fn durable(
     check_observer(&agent.node, &observer)?;
     let sequences = app.intake.sequences(&observer);
     Ok(Json(Acknowledgement::of(sequences)))
+}
+
+/// What every request of an agent states.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it only documents the header")]
+struct VersionHeader {
+    /// The version of the protocol that the agent speaks.
+    #[param(rename = "netpol-wire", example = 1)]
+    version: u32,
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -3,10 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::app::App;
 use super::door::Door;
 use super::tls::Served;
+use crate::keeper::Handle;
+use crate::lead::Leader;
 use crate::metrics::{Kind, Metric, Samples, Source};
+use crate::observe::Losses;
+
+/// An observer that has delivered nothing for so long is silent: even an idle one delivers every few seconds.
+const SILENT: SignedDuration = SignedDuration::from_secs(120);
 
 /// Every metric of the aggregator, in the order of the documentation.
 pub const METRICS: &[Metric] = &[
@@ -137,6 +145,54 @@ const fn counter(
         labels,
         help,
     }
+}
+
+/// What the keeper knows.
+#[derive(Debug)]
+pub(super) struct OfKeeper {
+    pub(super) keeper: Handle,
+    pub(super) leader: Leader,
+}
+
+impl Source for OfKeeper {
+    fn tell(&self, samples: &mut Samples) {
+        let leads = u8::from(*self.leader.borrow());
+        samples.put("netpol_aggregator_leader", [], leads);
+        let snapshot = self.keeper.snapshot();
+        let (graph, observers) = (&snapshot.graph, &snapshot.observers);
+        let edges = observers.values().map(|state| state.edges as u64).sum();
+        samples.count("netpol_aggregator_observed_edges", [], edges);
+        let name = "netpol_aggregator_graph_edges";
+        samples.count(name, [], graph.edges.len() as u64);
+        let unresolved = graph.unresolved.flows.len() as u64 + graph.unresolved.beyond_bound;
+        samples.count("netpol_aggregator_unresolved_flows", [], unresolved);
+        let name = "netpol_aggregator_observers";
+        samples.count(name, [], observers.len() as u64);
+        let now = Timestamp::now();
+        let silent =
+            |last: Option<Timestamp>| last.is_none_or(|last| now.duration_since(last) > SILENT);
+        let silent = observers
+            .values()
+            .filter(|state| silent(state.last_batch))
+            .count();
+        samples.count("netpol_aggregator_silent_observers", [], silent as u64);
+        let mut losses = Losses::default();
+        observers
+            .values()
+            .for_each(|state| losses.add(&state.losses));
+        for (place, count) in places(&losses) {
+            samples.count("netpol_aggregator_losses", [("place", place)], count);
+        }
+    }
+}
+
+fn places(losses: &Losses) -> [(&'static str, u64); 4] {
+    [
+        ("edges", losses.missing_edges()),
+        ("attempts", losses.missing_attempts()),
+        ("foreign", losses.foreign),
+        ("not_for_pod", losses.not_for_pod),
+    ]
 }
 
 /// What the server knows.

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::app::App;
 use super::batches::{deliver, durable};
+use super::openapi;
+use super::read::flows::flows;
+use super::read::inventory::inventory;
+use super::read::status::status;
 use super::refusal::{Reason, Refusal};
 use crate::wire;
 
@@ -20,10 +24,22 @@ pub(super) fn api(app: Arc<App>) -> Router {
     Router::new()
         .route(wire::BATCHES, post(deliver))
         .route(&format!("{}/{{observer}}", wire::BATCHES), get(durable))
+        .route("/v1/flows", get(flows))
+        .route("/v1/inventory", get(inventory))
+        .route("/v1/status", get(status))
+        .route(openapi::PATH, get(described))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(counted)
         .with_state(app)
+}
+
+/// The OpenAPI document.
+async fn described() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        openapi::document(),
+    )
 }
 
 /// Counts refused requests by reason, and states the version of the protocol.

@@ -1,8 +1,9 @@
 //! The parts of an aggregator, put together.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, RwLock};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -12,12 +13,14 @@ use tokio::task::JoinHandle;
 use super::app::App;
 use super::intake::Intake;
 use super::limits::Limits;
-use super::metrics::{METRICS, OfServer};
+use super::metrics::{METRICS, OfKeeper, OfServer};
 use super::server::{Serving, plain, secure};
 use super::tls::{Files, Secrets, Served, TlsError, TlsSource};
 use super::{probes, routes};
-use crate::identity::Index;
+use crate::keeper::{Handle, KeepError};
+use crate::lead::Leader;
 use crate::metrics::Metrics;
+use crate::store::StoreError;
 
 /// What an aggregator is made of.
 pub struct Parts {
@@ -35,10 +38,12 @@ pub struct Parts {
     pub limits: Limits,
     /// Where batches go.
     pub intake: Arc<dyn Intake>,
-    /// Who was where.
-    pub index: Arc<RwLock<Index>>,
+    /// What is read, and the index that tells who was where.
+    pub keeper: Handle,
     /// Turns true once the index is whole.
     pub ready: watch::Receiver<bool>,
+    /// Whether this replica leads.
+    pub leader: Leader,
 }
 
 /// Why an aggregator cannot start, or had to end.
@@ -58,6 +63,37 @@ pub enum AggregatorError {
     /// TLS itself.
     #[error("cannot serve over TLS")]
     Rustls(#[from] rustls::Error),
+    /// A kubeconfig.
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// The process runs in no cluster.
+    #[error("this process does not run in a cluster: name one with --kubeconfig")]
+    InCluster(#[source] kube::config::InClusterError),
+    /// A client cannot be made.
+    #[error("cannot make a client of the API server")]
+    Client(#[source] Box<kube::Error>),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keeper of edges.
+    #[error(transparent)]
+    Keeper(#[from] KeepError),
+    /// The state directory.
+    #[error("cannot use the state directory {path}")]
+    StateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another aggregator uses the state directory.
+    #[error(
+        "another process uses the state directory {path}: stop it, or name another directory with --state-dir"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A part ended by itself.
     #[error("the {0} ended by a fault: look at the lines above")]
     Fault(&'static str),
@@ -82,15 +118,9 @@ pub async fn start(parts: Parts) -> Result<Running, AggregatorError> {
     let served = Arc::new(Served::default());
     let mut tasks = vec![("certificate", keep_tls(&parts, &served).await?)];
     let (whole, since) = watch::channel(None);
-    tasks.push(("watch", tokio::spawn(note_whole(parts.ready, whole))));
-    let app = Arc::new(App::new(
-        parts.client,
-        &parts.namespace,
-        parts.limits.clone(),
-        parts.intake,
-        parts.index,
-        since,
-    ));
+    let ready = parts.ready.clone();
+    tasks.push(("watch", tokio::spawn(note_whole(ready, whole))));
+    let app = Arc::new(App::new(&parts, since));
     let counting = Arc::clone(&app);
     let api = secure(
         listener,
@@ -106,6 +136,10 @@ pub async fn start(parts: Parts) -> Result<Running, AggregatorError> {
         door: api.door.clone(),
         served,
     }));
+    metrics.add(Arc::new(OfKeeper {
+        keeper: parts.keeper,
+        leader: parts.leader,
+    }));
     let probes = probes::routes(app, metrics.clone());
     let probes = plain(metrics_listener, probes, &parts.limits);
     let probes = probes.map_err(listening(parts.metrics_listen))?;
@@ -118,7 +152,12 @@ pub async fn start(parts: Parts) -> Result<Running, AggregatorError> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, AggregatorError> {
-    TcpListener::bind(address).map_err(listening(address))
+    let mut bound = TcpListener::bind(address);
+    if bound.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        // There may be no IPv6 here. If there is, the port is taken in any case.
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()));
+    }
+    bound.map_err(listening(address))
 }
 
 fn listening(address: SocketAddr) -> impl FnOnce(io::Error) -> AggregatorError {

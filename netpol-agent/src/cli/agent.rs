@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::aggregator::Aggregator;
 use super::detach::Detach;
 use super::node::Node;
 use super::output;
@@ -24,6 +25,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Node(Box<Node>),
+    Aggregator(Box<Aggregator>),
     Detach(Box<Detach>),
 }
 
@@ -71,6 +73,7 @@ impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Node(node) => node.run(),
+            Self::Aggregator(aggregator) => aggregator.run(),
             Self::Detach(detach) => detach.run(),
         }
     }

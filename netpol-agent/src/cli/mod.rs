@@ -2,6 +2,8 @@
 
 #[cfg(feature = "ebpf")]
 pub mod agent;
+#[cfg(feature = "ebpf")]
+pub mod aggregator;
 pub mod captures;
 mod check;
 pub mod cluster;

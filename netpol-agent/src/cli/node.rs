@@ -249,7 +249,7 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
 }
 
 /// A time like `720h`, longer than any edge stays in the kernel's maps unseen: what was forgotten must not be told again.
-fn retention(text: &str) -> anyhow::Result<Duration> {
+pub(super) fn retention(text: &str) -> anyhow::Result<Duration> {
     let span = jiff::SignedDuration::from_str(text).context("not a time like 720h")?;
     let duration = Duration::try_from(span).context("must not be negative")?;
     let bounds = Duration::from_secs(25 * 3600)..=Duration::from_secs(10 * 366 * 24 * 3600);

@@ -28,11 +28,13 @@ pub struct Index {
     pub(super) services: Services,
     pub(super) nodes: Nodes,
     pub(super) namespaces: BTreeMap<String, Namespace>,
+    changes: u64,
 }
 
 impl Index {
     /// Takes in an object that was added or has changed, at the time that this is learned.
     pub fn apply(&mut self, object: Object, at: Timestamp) {
+        self.changes += 1;
         match object {
             Object::Namespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), namespace);
@@ -63,6 +65,12 @@ impl Index {
     /// Takes in all addresses that a node has now, as its agent reports them: bridge, tunnel and overlay too.
     pub fn learn_node_addresses(&mut self, node: &str, addresses: &[IpAddr], at: Timestamp) {
         self.nodes.learn(node, addresses, at);
+    }
+
+    /// How often it was changed by any of the verbs: nothing was, while this is the same.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Forgets what ended by `before`. What is there now stays, however old.
@@ -183,6 +191,7 @@ impl Index {
     }
 
     fn end_object(&mut self, key: &ObjectKey, end: End) {
+        self.changes += 1;
         match key {
             ObjectKey::Namespace(name) => {
                 self.namespaces.remove(name);

@@ -12,6 +12,7 @@ mod lives;
 mod nodes;
 pub mod objects;
 mod owners;
+mod pages;
 mod places;
 mod pods;
 mod resolve;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -139,6 +140,17 @@ impl Pods {
             }
             self.forget(at, id);
         }
+    }
+
+    /// The present pods in a range of names, in their order.
+    pub(super) fn present_from(
+        &self,
+        range: (Bound<ObjectName>, Bound<ObjectName>),
+    ) -> impl Iterator<Item = &Pod> {
+        let ids = self.by_name.range(range).flat_map(|(_, ids)| ids);
+        let records = ids.filter_map(|id| self.records.get(id));
+        let present = records.filter(|record| record.gone().is_none());
+        present.map(Record::pod)
     }
 
     /// What is known of the pods that bore a name.

@@ -6,6 +6,7 @@
 pub(crate) mod convert;
 mod decode;
 mod document;
+pub mod export;
 mod files;
 mod other;
 mod policy;

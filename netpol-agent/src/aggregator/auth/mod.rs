@@ -4,13 +4,14 @@
 //! ServiceAccount that is bound to a pod which the index knows, under that uid, on the node that it speaks for. A reader is
 //! whoever may get LearnedPolicies.
 
+mod access;
 mod cache;
 mod review;
 mod token;
 mod user;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
@@ -21,7 +22,9 @@ use super::limits::Limits;
 use super::rates::Rates;
 use super::refusal::Refusal;
 use crate::identity::Index;
+use crate::keeper::SharedIndex;
 use crate::observe::{ObjectIdentity, PodIdentity};
+use access::Access;
 use review::Reviewer;
 use token::Token;
 use user::{BoundPod, User};
@@ -32,6 +35,7 @@ pub(super) use review::ReviewCounts;
 pub(super) struct Authority {
     namespace: String,
     reviewer: Arc<Reviewer>,
+    access: Access,
     /// Tokens that turned out to be no good, by address.
     failures: Mutex<Rates<IpAddr>>,
 }
@@ -50,7 +54,8 @@ impl Authority {
     pub(super) fn new(client: Client, namespace: &str, limits: &Limits) -> Self {
         Self {
             namespace: namespace.to_owned(),
-            reviewer: Arc::new(Reviewer::new(client, cluster::AUDIENCE)),
+            reviewer: Arc::new(Reviewer::new(client.clone(), cluster::AUDIENCE)),
+            access: Access::new(client),
             failures: Mutex::new(Rates::new(limits.failures)),
         }
     }
@@ -64,7 +69,7 @@ impl Authority {
         &self,
         headers: &HeaderMap,
         peer: IpAddr,
-        index: &RwLock<Index>,
+        index: &SharedIndex,
     ) -> Result<Agent, Refusal> {
         let token = Token::of(headers)?;
         let user = self.user(&token, peer).await?;
@@ -82,8 +87,23 @@ impl Authority {
                     .to_owned(),
             )
         })?;
-        let index = index.read().unwrap_or_else(PoisonError::into_inner);
-        place(&self.namespace, &bound, &index)
+        place(&self.namespace, &bound, &index.read())
+    }
+
+    /// Checks that the token of a request may read what is known of a namespace, or of all of them.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not.
+    pub(super) async fn reader(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        namespace: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let token = Token::of(headers)?;
+        let user = self.user(&token, peer).await?;
+        self.access.check(&token, &user, namespace).await
     }
 
     /// How often the API server was asked about tokens.

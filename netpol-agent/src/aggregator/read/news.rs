@@ -1,0 +1,119 @@
+//! What is new in flow records since they were last told, so that the lines of one answer add up.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use jiff::{SignedDuration, Timestamp};
+use netpol_common::record::FlowRecord;
+
+/// Records remembered at most.
+const MOST: usize = 500_000;
+/// How long a record can grow: its window, and what may come late.
+const GROWS: SignedDuration = SignedDuration::from_hours(2);
+
+/// What was told of each record that can still grow.
+#[derive(Debug, Default)]
+pub(super) struct Told(BTreeMap<u64, (u64, Timestamp)>);
+
+impl Told {
+    /// What of a record was not told yet. A record without counts is news once.
+    pub(super) fn news(&mut self, mut record: FlowRecord, now: Timestamp) -> Option<FlowRecord> {
+        if !Self::may_grow(&record, now) {
+            return None;
+        }
+        let seen = record.last_seen.unwrap_or(now);
+        let known = self.0.insert(identity(&record), (record.count, seen));
+        if let Some((count, _)) = known {
+            if record.count <= count {
+                return None;
+            }
+            record.count -= count;
+        }
+        Some(record)
+    }
+
+    /// Whether a record may still grow.
+    pub(super) fn may_grow(record: &FlowRecord, now: Timestamp) -> bool {
+        let end = record.last_seen.unwrap_or(now).saturating_add(GROWS);
+        end.map_or(true, |end| end >= now)
+    }
+
+    /// Forgets what cannot grow any more. Tells whether the rest is few enough to go on.
+    pub(super) fn tidy(&mut self, now: Timestamp) -> bool {
+        let grows = |seen: Timestamp| seen.saturating_add(GROWS).map_or(true, |end| end >= now);
+        self.0.retain(|_, (_, seen)| grows(*seen));
+        self.0.len() <= MOST
+    }
+}
+
+/// What makes two records the same: all but what grows.
+fn identity(record: &FlowRecord) -> u64 {
+    let FlowRecord {
+        time,
+        client,
+        server,
+        protocol,
+        port,
+        outcome,
+        view,
+        observer,
+        ..
+    } = record;
+    let parts = (
+        time, client, server, protocol, port, outcome, view, observer,
+    );
+    FixedState::with_seed(0).hash_one(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::record::Endpoint;
+    use netpol_common::words::{Outcome, Protocol};
+
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + 60 * minute).unwrap()
+    }
+
+    fn record(port: u16, count: u64, last: i64) -> FlowRecord {
+        let address = |last: u8| Endpoint::Ip([10, 0, 0, last].into());
+        FlowRecord {
+            time: Some(at(0)),
+            client: address(1),
+            server: address(2),
+            protocol: Protocol::Tcp,
+            port,
+            outcome: Outcome::Established,
+            count,
+            last_seen: Some(at(last)),
+            view: None,
+            by_service: None,
+            observer: None,
+            remote_node: None,
+        }
+    }
+
+    #[test]
+    fn counts_of_all_that_is_told_add_up() {
+        let mut told = Told::default();
+        let steps = [(80, 3), (81, 1), (80, 3), (80, 7), (81, 1), (80, 8)];
+        let news = steps.map(|(port, count)| {
+            let news = told.news(record(port, count, 1), at(2));
+            news.map(|record| record.count)
+        });
+        assert_eq!(news, [Some(3), Some(1), None, Some(4), None, Some(1)]);
+    }
+
+    #[test]
+    fn what_cannot_grow_is_forgotten_and_no_news() {
+        let mut told = Told::default();
+        assert!(told.news(record(80, 3, 1), at(2)).is_some());
+        assert!(told.tidy(at(100)));
+        assert_eq!(told.0.len(), 1);
+        assert!(told.tidy(at(122)));
+        assert!(told.0.is_empty());
+        assert!(told.news(record(80, 3, 1), at(122)).is_none());
+    }
+}

@@ -1,0 +1,176 @@
+//! A whole aggregator as a process: the API server watched into the index, the keeper, and the server.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::Limits;
+use super::start::{AggregatorError, Parts, start};
+use super::tls::TlsSource;
+use crate::identity::Index;
+use crate::keeper::{self, Keeper, SharedIndex};
+use crate::lead;
+use crate::store::Store;
+use crate::watch as api_watch;
+
+/// How often the parts are looked at, and whoever reads the index is told of changes.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How to aggregate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the API is served, over TLS.
+    pub listen: SocketAddr,
+    /// Where metrics and probes are served, over plain HTTP.
+    pub metrics_listen: SocketAddr,
+    /// The namespace that netpol is installed in.
+    pub namespace: String,
+    /// The cluster that this file names; the one that the process runs in, if it is absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the graph is kept.
+    pub state_dir: PathBuf,
+    /// How long what is gone is remembered.
+    pub retention: Duration,
+    /// Where key and certificate come from.
+    pub tls: TlsSource,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+/// Aggregates until `stop` is cancelled; then takes nothing more in, finishes what is under way, and returns.
+///
+/// # Errors
+///
+/// What is missing or wrong, or a part that ended by a fault.
+pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AggregatorError> {
+    let client = client(options.kubeconfig.as_deref()).await?;
+    let lock = lock(&options.state_dir)?;
+    let store = Store::open(&options.state_dir.join("graph.db"))?;
+    let index = SharedIndex::new(Index::default());
+    let keeping = keeper::Options {
+        retention: options.retention,
+        ..keeper::Options::default()
+    };
+    let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
+    let (feed, ready) = feed(client.clone(), &index, options.retention);
+    let parts = Parts {
+        client,
+        namespace: options.namespace,
+        listen: options.listen,
+        metrics_listen: options.metrics_listen,
+        tls: options.tls,
+        limits: options.limits,
+        intake: Arc::new(handle.clone()),
+        keeper: handle,
+        ready,
+        leader: lead::alone(),
+    };
+    let running = start(parts).await?;
+    let (api, probes) = (running.address(), running.metrics_address());
+    tracing::info!(%api, %probes, version = env!("CARGO_PKG_VERSION"), "serving");
+    let ended = wait(&stop, &feed, &keeper, &index, || running.fault()).await;
+    tracing::info!("stopping");
+    running.stop().await;
+    feed.abort();
+    // Whoever still holds it is done with it now, so that the keeper ends.
+    let _aborted = feed.await;
+    let kept = tokio::task::spawn_blocking(|| keeper.join()).await;
+    drop(lock);
+    ended.and(
+        kept.map_err(|_| AggregatorError::Fault("keeper"))?
+            .map_err(AggregatorError::Keeper),
+    )
+}
+
+/// Waits for the order to stop, or for a part that has ended by itself.
+async fn wait(
+    stop: &CancellationToken,
+    feed: &JoinHandle<()>,
+    keeper: &Keeper,
+    index: &SharedIndex,
+    fault: impl Fn() -> Option<AggregatorError>,
+) -> Result<(), AggregatorError> {
+    let mut look = tokio::time::interval(LOOK);
+    let mut changes = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = look.tick() => {}
+        }
+        if let Some(fault) = fault() {
+            return Err(fault);
+        }
+        if keeper.has_ended() {
+            return Err(AggregatorError::Fault("keeper"));
+        }
+        if feed.is_finished() {
+            return Err(AggregatorError::Fault("watch of the API server"));
+        }
+        // The watchers tell nobody; whoever makes something of the index looks at its version.
+        let now = index.read().changes();
+        if std::mem::replace(&mut changes, now) != now {
+            index.change(|_| ());
+        }
+    }
+}
+
+/// Keeps the index up to date with the API server; tells when it is whole.
+fn feed(
+    client: Client,
+    index: &SharedIndex,
+    retention: Duration,
+) -> (JoinHandle<()>, watch::Receiver<bool>) {
+    let (ready, whole) = watch::channel(false);
+    let options = api_watch::Options {
+        retention,
+        ..api_watch::Options::new(api_watch::Scope::Cluster)
+    };
+    let feeding = api_watch::run(client, options, index.inner(), Timestamp::now, ready);
+    let task = tokio::spawn(async move { match feeding.await {} });
+    (task, whole)
+}
+
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, AggregatorError> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let read = Kubeconfig::read_from(path).map_err(AggregatorError::Kubeconfig)?;
+            let chosen = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(read, &chosen).await;
+            config.map_err(AggregatorError::Kubeconfig)?
+        }
+        None => Config::incluster().map_err(AggregatorError::InCluster)?,
+    };
+    Client::try_from(config).map_err(|error| AggregatorError::Client(Box::new(error)))
+}
+
+/// Makes the state directory, and keeps other aggregators out of it as long as the lock lives.
+fn lock(directory: &Path) -> Result<File, AggregatorError> {
+    let failed = |source: io::Error| AggregatorError::StateDirectory {
+        path: directory.to_owned(),
+        source,
+    };
+    fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AggregatorError::Locked {
+            path: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

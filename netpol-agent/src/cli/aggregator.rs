@@ -1,0 +1,170 @@
+//! `netpol-agent aggregator`: takes in what the node agents of a cluster deliver.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use netpol_common::names::cluster;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::node::retention;
+use crate::aggregator::{self, Limits, Options, TlsSource};
+
+/// Take in what the node agents of a cluster see, and answer who reads it.
+///
+/// It serves until SIGTERM or SIGINT, then finishes what is under way. It needs rights on the cluster that it runs in; the
+/// chart states them.
+#[derive(Args, Debug)]
+pub struct Aggregator {
+    /// Where the API is served, over TLS
+    #[arg(
+        long,
+        env = "NETPOL_LISTEN",
+        default_value_t = any(cluster::AGGREGATOR_PORT),
+        value_name = "ADDRESS"
+    )]
+    listen: SocketAddr,
+    /// Where metrics and probes are served, over plain HTTP
+    #[arg(
+        long,
+        env = "NETPOL_METRICS_LISTEN",
+        default_value_t = any(cluster::AGGREGATOR_METRICS_PORT),
+        value_name = "ADDRESS"
+    )]
+    metrics_listen: SocketAddr,
+    /// The namespace that netpol is installed in
+    #[arg(long, env = "NETPOL_NAMESPACE", default_value = cluster::NAMESPACE, value_name = "NAME")]
+    namespace: String,
+    /// Aggregate the cluster that this file names, instead of the one that this process runs in
+    #[arg(long, env = "NETPOL_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Where the graph is kept
+    #[arg(
+        long,
+        env = "NETPOL_STATE_DIR",
+        default_value = "/var/lib/netpol",
+        value_name = "DIR"
+    )]
+    state_dir: PathBuf,
+    /// How long pods, services and edges are remembered after they were last seen, e.g. 720h; at least 25h
+    #[arg(long, env = "NETPOL_RETENTION", default_value = "720h", value_name = "TIME", value_parser = retention)]
+    retention: Duration,
+    #[command(flatten)]
+    tls: Tls,
+    /// Connections to the API at most
+    #[arg(long, env = "NETPOL_CONNECTIONS", default_value_t = Limits::default().connections, value_name = "N")]
+    connections: usize,
+    /// Print the OpenAPI document of the API, and do nothing else
+    #[arg(long)]
+    print_openapi: bool,
+}
+
+/// A certificate that somebody else renews, such as cert-manager.
+#[derive(Args, Debug)]
+struct Tls {
+    /// Serve with this certificate, in PEM, instead of one that the aggregator makes; read again when it changes
+    #[arg(
+        long,
+        env = "NETPOL_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(
+        long,
+        env = "NETPOL_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+    /// The certificate authority that agents are to trust then, in PEM; published in the ConfigMap netpol-ca
+    #[arg(
+        long,
+        env = "NETPOL_TLS_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_ca: Option<PathBuf>,
+}
+
+impl Aggregator {
+    /// Aggregates until told to stop.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong, and what to do about it.
+    #[expect(clippy::print_stdout, reason = "the document is what was asked for")]
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.print_openapi {
+            print!("{}", aggregator::document());
+            return Ok(ExitCode::SUCCESS);
+        }
+        allow_files();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start a runtime")?;
+        runtime.block_on(self.serve())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        let (mut terminate, mut interrupt) =
+            (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        let told = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            told.cancel();
+        });
+        aggregator::run(self.options(), stop).await?;
+        Ok(())
+    }
+
+    fn options(self) -> Options {
+        let tls = match (self.tls.tls_cert, self.tls.tls_key) {
+            (Some(certificate), Some(key)) => TlsSource::Files {
+                certificate,
+                key,
+                authority: self.tls.tls_ca,
+            },
+            _ => TlsSource::Secret,
+        };
+        Options {
+            listen: self.listen,
+            metrics_listen: self.metrics_listen,
+            namespace: self.namespace,
+            kubeconfig: self.kubeconfig,
+            state_dir: self.state_dir,
+            retention: self.retention,
+            tls,
+            limits: Limits {
+                connections: self.connections,
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+/// Every connection is an open file, of which a process may by default have fewer than there are nodes.
+fn allow_files() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // What is not allowed is not needed in small clusters.
+        let _kept = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// Every address, of both families where there are two.
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))
+}
