@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use super::app::App;
 use super::door::Door;
 use super::tls::Served;
+use crate::controller::Report;
 use crate::keeper::Handle;
 use crate::lead::Leader;
 use crate::metrics::{Kind, Metric, Samples, Source};
@@ -120,8 +122,33 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge(
         "netpol_violations",
-        &["mode"],
-        "Distinct violations that no person has judged, by the mode of their workload",
+        &["namespace"],
+        "Distinct violations that no person has judged",
+    ),
+    counter(
+        "netpol_violations_told_total",
+        &[],
+        "Violations that were told as Events",
+    ),
+    gauge(
+        "netpol_applied_policies",
+        &[],
+        "NetworkPolicies of ours that are in force",
+    ),
+    counter(
+        "netpol_controller_decisions_total",
+        &[],
+        "Decisions of the controller, which only the leader makes",
+    ),
+    gauge(
+        "netpol_controller_decision_seconds",
+        &[],
+        "How long the latest decision took",
+    ),
+    counter(
+        "netpol_controller_writes_total",
+        &["result"],
+        "Writes to the Kubernetes API that followed from decisions: done, or failed",
     ),
 ];
 
@@ -193,6 +220,32 @@ fn places(losses: &Losses) -> [(&'static str, u64); 4] {
         ("foreign", losses.foreign),
         ("not_for_pod", losses.not_for_pod),
     ]
+}
+
+/// What the controller did.
+#[derive(Debug)]
+pub(super) struct OfController(pub(super) watch::Receiver<Report>);
+
+impl Source for OfController {
+    fn tell(&self, samples: &mut Samples) {
+        let report = self.0.borrow().clone();
+        for (mode, count) in report.figures.modes {
+            samples.count("netpol_proposals", [("mode", mode.word())], count as u64);
+        }
+        for (namespace, count) in report.figures.open_violations {
+            samples.count("netpol_violations", [("namespace", &namespace)], count);
+        }
+        let applied = report.figures.applied as u64;
+        samples.count("netpol_applied_policies", [], applied);
+        samples.count("netpol_controller_decisions_total", [], report.decisions);
+        let took = report.decision_time.as_secs_f64();
+        samples.put("netpol_controller_decision_seconds", [], took);
+        for (result, count) in [("done", report.writes), ("failed", report.failures)] {
+            let name = "netpol_controller_writes_total";
+            samples.count(name, [("result", result)], count);
+        }
+        samples.count("netpol_violations_told_total", [], report.violations);
+    }
 }
 
 /// What the server knows.

@@ -15,8 +15,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
+use super::metrics::OfController;
 use super::start::{AggregatorError, Parts, start};
 use super::tls::TlsSource;
+use crate::control::Settings;
+use crate::controller::{self, Report};
 use crate::identity::Index;
 use crate::keeper::{self, Keeper, SharedIndex};
 use crate::lead;
@@ -63,6 +66,23 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
     };
     let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
     let (feed, ready) = feed(client.clone(), &index, options.retention);
+    let leader = lead::alone();
+    let (report, reported) = watch::channel(Report::default());
+    let controller = controller::Options {
+        settings: Settings {
+            own_namespace: options.namespace.clone(),
+            ..Settings::default()
+        },
+        ..controller::Options::default()
+    };
+    let controlling = controller::run(
+        client.clone(),
+        handle.clone(),
+        ready.clone(),
+        leader.clone(),
+        controller,
+        report,
+    );
     let parts = Parts {
         client,
         namespace: options.namespace,
@@ -73,17 +93,25 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         intake: Arc::new(handle.clone()),
         keeper: handle,
         ready,
-        leader: lead::alone(),
+        leader,
     };
     let running = start(parts).await?;
+    running.metrics().add(Arc::new(OfController(reported)));
+    let controller = tokio::spawn(async move { match controlling.await {} });
     let (api, probes) = (running.address(), running.metrics_address());
     tracing::info!(%api, %probes, version = env!("CARGO_PKG_VERSION"), "serving");
-    let ended = wait(&stop, &feed, &keeper, &index, || running.fault()).await;
+    let tasks = [
+        ("watch of the API server", feed),
+        ("controller", controller),
+    ];
+    let ended = wait(&stop, &tasks, &keeper, &index, || running.fault()).await;
     tracing::info!("stopping");
     running.stop().await;
-    feed.abort();
-    // Whoever still holds it is done with it now, so that the keeper ends.
-    let _aborted = feed.await;
+    for (_, task) in tasks {
+        task.abort();
+        // The keeper ends once nobody holds it any more.
+        let _aborted = task.await;
+    }
     let kept = tokio::task::spawn_blocking(|| keeper.join()).await;
     drop(lock);
     ended.and(
@@ -95,7 +123,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
 /// Waits for the order to stop, or for a part that has ended by itself.
 async fn wait(
     stop: &CancellationToken,
-    feed: &JoinHandle<()>,
+    tasks: &[(&'static str, JoinHandle<()>)],
     keeper: &Keeper,
     index: &SharedIndex,
     fault: impl Fn() -> Option<AggregatorError>,
@@ -113,8 +141,8 @@ async fn wait(
         if keeper.has_ended() {
             return Err(AggregatorError::Fault("keeper"));
         }
-        if feed.is_finished() {
-            return Err(AggregatorError::Fault("watch of the API server"));
+        if let Some((name, _)) = tasks.iter().find(|(_, task)| task.is_finished()) {
+            return Err(AggregatorError::Fault(name));
         }
         // The watchers tell nobody; whoever makes something of the index looks at its version.
         let now = index.read().changes();

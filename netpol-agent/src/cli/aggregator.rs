@@ -54,43 +54,16 @@ pub struct Aggregator {
     /// How long pods, services and edges are remembered after they were last seen, e.g. 720h; at least 25h
     #[arg(long, env = "NETPOL_RETENTION", default_value = "720h", value_name = "TIME", value_parser = retention)]
     retention: Duration,
-    #[command(flatten)]
-    tls: Tls,
+    /// Serve with tls.crt and tls.key of this directory, in PEM, which somebody else renews, instead of with a certificate
+    /// that the aggregator makes; ca.crt of it is published for the agents
+    #[arg(long, env = "NETPOL_TLS_DIR", value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
     /// Connections to the API at most
     #[arg(long, env = "NETPOL_CONNECTIONS", default_value_t = Limits::default().connections, value_name = "N")]
     connections: usize,
     /// Print the OpenAPI document of the API, and do nothing else
     #[arg(long)]
     print_openapi: bool,
-}
-
-/// A certificate that somebody else renews, such as cert-manager.
-#[derive(Args, Debug)]
-struct Tls {
-    /// Serve with this certificate, in PEM, instead of one that the aggregator makes; read again when it changes
-    #[arg(
-        long,
-        env = "NETPOL_TLS_CERT",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    tls_cert: Option<PathBuf>,
-    /// The key of that certificate, in PEM
-    #[arg(
-        long,
-        env = "NETPOL_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    tls_key: Option<PathBuf>,
-    /// The certificate authority that agents are to trust then, in PEM; published in the ConfigMap netpol-ca
-    #[arg(
-        long,
-        env = "NETPOL_TLS_CA",
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    tls_ca: Option<PathBuf>,
 }
 
 impl Aggregator {
@@ -132,14 +105,14 @@ impl Aggregator {
     }
 
     fn options(self) -> Options {
-        let tls = match (self.tls.tls_cert, self.tls.tls_key) {
-            (Some(certificate), Some(key)) => TlsSource::Files {
-                certificate,
-                key,
-                authority: self.tls.tls_ca,
-            },
-            _ => TlsSource::Secret,
-        };
+        let tls = self.tls_dir.map_or(TlsSource::Secret, |directory| {
+            let authority = directory.join(cluster::CA_KEY);
+            TlsSource::Files {
+                certificate: directory.join("tls.crt"),
+                key: directory.join("tls.key"),
+                authority: authority.exists().then_some(authority),
+            }
+        });
         Options {
             listen: self.listen,
             metrics_listen: self.metrics_listen,

@@ -1,0 +1,22 @@
+//! The aggregator over real HTTP and TLS, against a double of the API server: good agents, and hostile ones.
+
+#[cfg(test)]
+mod deliveries;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../double/mod.rs"]
+mod double;
+#[cfg(test)]
+mod hostile;
+#[cfg(all(test, feature = "ebpf"))]
+mod killed;
+#[cfg(test)]
+mod openapi;
+#[cfg(test)]
+mod probes;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tls;
