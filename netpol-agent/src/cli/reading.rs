@@ -25,6 +25,15 @@ pub(super) struct ReadingFlags {
         value_name = "WHICH"
     )]
     ip_block: IpBlock,
+    /// Between a pod and its own node, what policies cannot deny
+    #[arg(
+        long,
+        env = "NETPOL_OWN_NODE",
+        value_enum,
+        default_value = "ingress",
+        value_name = "WAY"
+    )]
+    own_node: OwnNode,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -43,6 +52,14 @@ enum IpBlock {
     NoPods,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum OwnNode {
+    /// What comes from the node, as the reference of the API says
+    Ingress,
+    /// What goes there, too, as Kubernetes' page on the concept says
+    Both,
+}
+
 impl ReadingFlags {
     /// The reading that they ask for.
     #[must_use]
@@ -50,6 +67,7 @@ impl ReadingFlags {
         Reading {
             host_network_is_node: self.host_network == HostNetwork::Node,
             blocks_match_pods: self.ip_block == IpBlock::Pods,
+            own_node_both_ways: self.own_node == OwnNode::Both,
         }
     }
 }

@@ -126,6 +126,7 @@ impl Case {
         Reading {
             host_network_is_node: !is("hostNetwork", "pod"),
             blocks_match_pods: !is("blocks", "no-pods"),
+            own_node_both_ways: is("ownNode", "both"),
         }
     }
 

@@ -62,14 +62,21 @@ impl Kind {
         self.v4 == other.v4
     }
 
-    /// Whether a connection can come from the server's own node, which no policy denies.
-    pub(crate) fn is_on_a_node_of(&self, server: &Self) -> bool {
-        let mut nodes = self.nodes.intersection(&server.nodes);
-        self.as_node && nodes.any(Option::is_some)
+    /// Whether a connection to a server can be between a pod and its own node and is one that no policy denies.
+    pub(crate) fn may_be_exempt(&self, server: &Self, compiled: &Compiled) -> bool {
+        let both_ways = compiled.own_node_both_ways();
+        self.is_on_a_node_of(server) || (both_ways && server.is_on_a_node_of(self))
     }
 
-    /// Whether every connection comes from the server's own node.
-    pub(crate) fn is_on_the_node_of(&self, server: &Self) -> bool {
-        self.is_on_a_node_of(server) && self.nodes.len() == 1 && self.nodes == server.nodes
+    /// Whether every connection to a server is such a one.
+    pub(crate) fn is_exempt(&self, server: &Self, compiled: &Compiled) -> bool {
+        let one_node = self.nodes.len() == 1 && self.nodes == server.nodes;
+        one_node && self.may_be_exempt(server, compiled)
+    }
+
+    /// Whether these are nodes on some of which others are.
+    fn is_on_a_node_of(&self, others: &Self) -> bool {
+        let mut nodes = self.nodes.intersection(&others.nodes);
+        self.as_node && nodes.any(Option::is_some)
     }
 }

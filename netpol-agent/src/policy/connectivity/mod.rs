@@ -156,7 +156,7 @@ impl<'a> Found<'a> {
         let mut all = 0;
         for client in from {
             for server in to.iter().filter(|server| server.meets(client)) {
-                let set = if client.is_on_a_node_of(server) {
+                let set = if client.may_be_exempt(server, self.compiled) {
                     self.number(PortSet::all())
                 } else {
                     self.both(client.place, server.place)

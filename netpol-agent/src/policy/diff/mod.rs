@@ -143,7 +143,7 @@ impl Comparison<'_> {
         for (client, after_client) in &from.kinds {
             let meeting = to.kinds.iter().filter(|(server, _)| server.meets(client));
             for (server, after_server) in meeting {
-                if !client.is_on_the_node_of(server) {
+                if !client.is_exempt(server, self.before) {
                     let gap =
                         self.gap((client.place, server.place), (*after_client, *after_server));
                     whole.add(gap);

@@ -75,6 +75,9 @@ pub struct Reading {
     pub host_network_is_node: bool,
     /// Whether `ipBlock` matches pods by their addresses.
     pub blocks_match_pods: bool,
+    /// Whether a pod also reaches its own node whatever policies say, as the concept page of Kubernetes has it. The
+    /// reference of the API exempts only what comes from the node.
+    pub own_node_both_ways: bool,
 }
 
 /// What the policies say of a connection.
@@ -133,6 +136,7 @@ impl Default for Reading {
         Self {
             host_network_is_node: true,
             blocks_match_pods: true,
+            own_node_both_ways: false,
         }
     }
 }

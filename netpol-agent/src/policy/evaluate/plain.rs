@@ -67,8 +67,8 @@ impl Evaluator<'_> {
                 rule,
             }));
         }
-        let always =
-            self.is_itself(pod, other) || (way == Way::Ingress && self.is_own_node(pod, other));
+        let exempt = way == Way::Ingress || self.reading.own_node_both_ways;
+        let always = self.is_itself(pod, other) || (exempt && self.is_own_node(pod, other));
         side.allowed = always || !side.isolated || !side.by.is_empty();
         side
     }
@@ -87,7 +87,7 @@ impl Evaluator<'_> {
             .is_some_and(|other| other.name == pod.name)
     }
 
-    /// What comes from a pod's own node is always allowed.
+    /// What comes from a pod's own node is always allowed, and what goes there as the reading has it.
     fn is_own_node(&self, pod: &Pod, other: End<'_>) -> bool {
         match other {
             End::Node(node) => pod.node.as_deref() == Some(node),

@@ -51,10 +51,13 @@ pub(crate) fn any_policies() -> impl Strategy<Value = Vec<NetworkPolicy>> {
 }
 
 pub(crate) fn any_reading() -> impl Strategy<Value = Reading> {
-    (any::<bool>(), any::<bool>()).prop_map(|(host_network_is_node, blocks_match_pods)| Reading {
-        host_network_is_node,
-        blocks_match_pods,
-    })
+    any::<[bool; 3]>().prop_map(
+        |[host_network_is_node, blocks_match_pods, own_node_both_ways]| Reading {
+            host_network_is_node,
+            blocks_match_pods,
+            own_node_both_ways,
+        },
+    )
 }
 
 /// Addresses worth asking for: of pods, of nodes, at the edges of blocks, and of nobody.

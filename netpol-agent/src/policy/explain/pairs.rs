@@ -14,8 +14,9 @@ pub(super) struct Pair<'s> {
     pub(super) servers: Vec<&'s Spot>,
 }
 
-/// What tells pairs apart: whose places they are, and whether it is a pod and itself, or a pod and its own node.
-type Kind = (Place, Place, bool, bool);
+/// What tells pairs apart: whose places they are, whether it is a pod and itself, and whether the client is the
+/// server's own node, or the server the client's.
+type Kind = (Place, Place, bool, [bool; 2]);
 
 /// Every group of pairs. A pod and itself are left out unless nothing else is asked.
 pub(super) fn alike<'s>(from: &'s [Spot], to: &'s [Spot]) -> Vec<Pair<'s>> {
@@ -24,7 +25,8 @@ pub(super) fn alike<'s>(from: &'s [Spot], to: &'s [Spot]) -> Vec<Pair<'s>> {
         for server in to.iter().filter(|server| client.speaks_with(server)) {
             let itself = matches!(client.who, Who::Pod(_)) && client.who == server.who;
             let kinds = (client.place.kind(), server.place.kind());
-            let pair = groups.entry((kinds.0, kinds.1, itself, own_node(client, server)));
+            let own_node = [is_own_node(client, server), is_own_node(server, client)];
+            let pair = groups.entry((kinds.0, kinds.1, itself, own_node));
             let pair = pair.or_insert_with(|| Pair {
                 client,
                 server,
@@ -40,10 +42,10 @@ pub(super) fn alike<'s>(from: &'s [Spot], to: &'s [Spot]) -> Vec<Pair<'s>> {
     groups.into_values().collect()
 }
 
-/// Whether a server's own node is the client.
-fn own_node(client: &Spot, server: &Spot) -> bool {
-    let (client, server) = (client.place, server.place);
-    client.is_node() && client.on_node() == server.on_node()
+/// Whether one is the node that the other is on.
+fn is_own_node(one: &Spot, other: &Spot) -> bool {
+    let (one, other) = (one.place, other.place);
+    one.is_node() && one.on_node() == other.on_node()
 }
 
 /// Spots come in their order, so one that is there already is mostly the last.

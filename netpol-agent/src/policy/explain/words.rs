@@ -144,6 +144,9 @@ pub(super) fn because(
             Way::Ingress => {
                 format!("no policy can keep {who} from being reached by itself or its own node")
             }
+            Way::Egress if scene.reading.own_node_both_ways => {
+                format!("no policy can keep {who} from reaching itself or its own node")
+            }
             Way::Egress => format!("no policy can keep {who} from reaching itself"),
         },
         (Who::Pod(_), false) => {

@@ -62,6 +62,7 @@ impl Written {
             reading: Reading {
                 host_network_is_node: true,
                 blocks_match_pods,
+                ..Reading::default()
             },
         };
         let own = (End::Pod(own), IpAddr::from([10, 0, 0, 1]));

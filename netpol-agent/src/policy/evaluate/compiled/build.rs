@@ -59,6 +59,7 @@ pub(super) fn compiled(world: &World, policies: &[NetworkPolicy], reading: Readi
         nodes: builder.nodes,
         places,
         starts,
+        own_node_both_ways: reading.own_node_both_ways,
     }
 }
 

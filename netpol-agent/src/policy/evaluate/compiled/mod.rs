@@ -46,6 +46,8 @@ pub struct Compiled {
     places: Vec<(IpAddr, Place)>,
     /// Where each pod's places begin, and where the last one's end.
     starts: Vec<u32>,
+    /// Whether a pod reaches its own node whatever policies say.
+    own_node_both_ways: bool,
 }
 
 /// Where an end of a connection is in the tables of a [`Compiled`]: a pod at one of its addresses, a node, or an
@@ -169,6 +171,12 @@ impl Compiled {
         prefixes.into_iter().map(block).collect()
     }
 
+    /// Whether a pod reaches its own node whatever policies say.
+    #[must_use]
+    pub fn own_node_both_ways(&self) -> bool {
+        self.own_node_both_ways
+    }
+
     /// Whether policies name any addresses of IPv6.
     #[must_use]
     pub fn names_v6(&self) -> bool {
@@ -206,7 +214,7 @@ impl Compiled {
     /// The number of the set of ports that are allowed at one end.
     fn set(&self, way: Way, client: Place, server: Place) -> u32 {
         let (own, other) = ends(way, client, server);
-        if always(way, own, other) {
+        if self.always(way, own, other) {
             return EVERYTHING;
         }
         self.row(way, own).allowed(other.class)
@@ -229,10 +237,19 @@ impl Compiled {
         });
         let by: Vec<RuleId> = by.collect();
         Side {
-            allowed: always(way, own, other) || !row.isolated || !by.is_empty(),
+            allowed: self.always(way, own, other) || !row.isolated || !by.is_empty(),
             isolated: row.isolated,
             by,
         }
+    }
+
+    /// Whether no policy can deny it: a pod reaches itself, its own node reaches it, and as the reading has it, it
+    /// reaches its own node.
+    fn always(&self, way: Way, own: Place, other: Place) -> bool {
+        let itself = own.pod != NONE && own.pod == other.pod;
+        let own_node = other.pod == NONE && other.node != NONE && other.node == own.node;
+        let exempt = way == Way::Ingress || self.own_node_both_ways;
+        itself || (exempt && own.pod != NONE && own_node)
     }
 
     fn matches(
@@ -283,13 +300,6 @@ fn ends(way: Way, client: Place, server: Place) -> (Place, Place) {
         Way::Ingress => (server, client),
         Way::Egress => (client, server),
     }
-}
-
-/// Whether no policy can deny it: a pod reaches itself, and its own node reaches it.
-fn always(way: Way, own: Place, other: Place) -> bool {
-    let itself = own.pod != NONE && own.pod == other.pod;
-    let own_node = other.pod == NONE && other.node != NONE && other.node == own.node;
-    itself || (way == Way::Ingress && own.pod != NONE && own_node)
 }
 
 #[cfg(test)]
