@@ -8,23 +8,23 @@ use netpol_common::words::Protocol;
 
 use super::inputs::check_stdin;
 use super::origin::Objects;
-use super::output::print;
+use super::output::{note, print};
 use super::policies::PolicyFlag;
 use super::reading::ReadingFlags;
 use crate::policy::Cluster;
 use crate::policy::evaluate::World;
-use crate::policy::explain::{Ends, Question, Scene, explain, text};
+use crate::policy::explain::{Ends, Question, Scene, explain, target_port, text};
 
 /// Say which policies and rules decide on a connection, and what would allow it
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Who opens the connection: namespace/Kind/name, namespace/name or an IP address
+    /// Who opens the connection: namespace/Kind/name, namespace/name, node/NAME, kube-apiserver or an IP address
     #[arg(value_name = "FROM", env = "NETPOL_FROM")]
     from: String,
-    /// To whom: as FROM
+    /// To whom: as FROM, or namespace/Service/name for the pods behind a service
     #[arg(value_name = "TO", env = "NETPOL_TO")]
     to: String,
-    /// The server's port and the protocol, such as 80/TCP; behind a service it is the target port
+    /// The port that is addressed and the protocol, such as 80/TCP: of a service its own port, else the server's
     #[arg(value_name = "PORT/PROTO", env = "NETPOL_PORT")]
     port: Port,
     #[command(flatten)]
@@ -86,17 +86,31 @@ impl Arguments {
         let policies = self.policies.load(&inventory)?;
         let index = inventory.take_index();
         let world = World::of(&index);
+        let cluster = Cluster::of(&index);
+        let (from, to) = (
+            Ends::find(&self.from, &world, &cluster)?,
+            Ends::find(&self.to, &world, &cluster)?,
+        );
+        let Port { number, protocol } = self.port;
+        let port = target_port(&to, (protocol, number), &world, &cluster)?;
+        if port != number {
+            let title = to.title();
+            note(
+                "note",
+                format_args!("port {number}/{protocol} of the {title} is port {port} of its pods"),
+            );
+        }
         let scene = Scene {
             world: &world,
-            cluster: &Cluster::of(&index),
+            cluster: &cluster,
             policies: &policies,
             reading: self.reading.reading(),
         };
         let question = Question {
-            from: &Ends::find(&self.from, &world)?,
-            to: &Ends::find(&self.to, &world)?,
-            protocol: self.port.protocol,
-            port: self.port.number,
+            from: &from,
+            to: &to,
+            protocol,
+            port,
         };
         let explanation = explain(&scene, &question);
         match self.output {

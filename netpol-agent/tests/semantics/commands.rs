@@ -106,6 +106,62 @@ spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}
 }
 
 #[test]
+fn explain_reads_what_plugins_do_with_a_pods_own_node() {
+    let deny = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: shop, name: deny}
+spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
+";
+    explain(deny, &["node/n1", "shop/db", "80"]).code(0);
+    explain(deny, &["node/n2", "shop/db", "80"]).code(1);
+    explain(deny, &["shop/db", "node/n1", "80"]).code(1);
+    let both = ["shop/db", "node/n1", "80", "--own-node", "both"];
+    let told = explain(deny, &both).code(0);
+    told.stdout(predicate::str::contains(
+        "no policy can keep shop/db from reaching itself or its own node",
+    ));
+    explain(deny, &["shop/db", "node/n2", "80", "--own-node", "both"]).code(1);
+}
+
+#[test]
+fn explain_takes_services_and_asks_at_their_target_ports() {
+    let told = explain(POLICIES, &["shop/web", "shop/Service/front", "90"]).code(1);
+    let told = told.stdout(predicate::str::starts_with(
+        "shop/Pod/web -> service shop/front TCP 5432: denied\n",
+    ));
+    told.stderr("note: port 90/TCP of the service shop/front is port 5432 of its pods\n");
+    explain(POLICIES, &["other/web", "shop/front", "5353/UDP"])
+        .code(1)
+        .stderr("note: port 5353/UDP of the service shop/front is port 53 of its pods\n");
+    for (to, port, problem) in [
+        (
+            "shop/front",
+            "8000",
+            "the target port \"http\" of the service shop/front is 80 or 8081 at its pods: ask for one of them",
+        ),
+        (
+            "shop/front",
+            "91",
+            "the service shop/front has no port 91/TCP: it has 8000/TCP, 5353/UDP, 90/TCP",
+        ),
+        (
+            "shop/Service/elsewhere",
+            "80",
+            "behind the service shop/elsewhere there is no pod: the service selects no pods: ask for the address of one of its endpoints",
+        ),
+        (
+            "shop/Service/nothing",
+            "80",
+            "\"shop/Service/nothing\" is not in the inventory: no service is called so",
+        ),
+    ] {
+        let told = explain(POLICIES, &["shop/web", to, port]).code(2);
+        told.stderr(one_line(problem));
+    }
+}
+
+#[test]
 fn explain_asks_back_for_ends_that_are_not_there() {
     let told = explain(POLICIES, &["shop/nobody", "shop/db", "80"])
         .code(2)
@@ -115,7 +171,7 @@ fn explain_asks_back_for_ends_that_are_not_there() {
     ));
     let told = explain(POLICIES, &["web", "shop/db", "80"]).code(2);
     told.stderr(one_line(
-        "\"web\" is none of namespace/Kind/name, namespace/name and an IP address",
+        "\"web\" is none of namespace/Kind/name, namespace/name, node/NAME, kube-apiserver and an IP address",
     ));
     explain(POLICIES, &["shop/web", "shop/db", "80/ICMP"]).code(2);
     explain(POLICIES, &["shop/web", "shop/db", "0"]).code(2);
@@ -194,6 +250,34 @@ fn what_generate_writes_leaves_nothing_missing() {
     told.stderr(predicate::str::contains(
         "AlreadyAllowed: shop/Deployment/api: 1 edge of ingress already allowed by shop/api-deployment#0\n",
     ));
+}
+
+#[test]
+fn a_namespaces_policy_that_is_there_is_not_written_again() {
+    let input = tests().join("golden/policy/default-deny");
+    let all = fs::read_to_string(input.join("policies.yaml")).unwrap();
+    let missing = |policies: &str| {
+        let mut command = command("generate");
+        command.arg("-i").arg(input.join("inventory.yaml"));
+        command.arg("-f").arg(input.join("flows.jsonl"));
+        command.args(["--default-deny", "--against", "-"]);
+        let told = command.write_stdin(policies).assert().code(0);
+        String::from_utf8(told.get_output().stdout.clone()).unwrap()
+    };
+    assert_eq!(missing(&all), "");
+    let (denying, others): (Vec<&str>, Vec<&str>) = all
+        .split("---\n")
+        .partition(|text| text.contains("  name: default-deny\n"));
+    let again = missing(&others.join("---\n"));
+    assert_eq!(again.matches("kind: NetworkPolicy").count(), denying.len());
+    assert_eq!(again.matches("podSelector: {}").count(), denying.len());
+    let renamed = all.replace("  name: default-deny\n", "  name: deny\n");
+    assert_eq!(missing(&renamed), "");
+    let narrower = all.replace("podSelector: {}", "podSelector: {matchLabels: {app: web}}");
+    assert_eq!(
+        missing(&narrower).matches("podSelector: {}").count(),
+        denying.len()
+    );
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! The ends of a question: from what a person wrote to pods, nodes and addresses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netpol_common::names::{ObjectName, WorkloadName};
 
-use super::Scene;
+use super::{Scene, services};
+use crate::policy::Cluster;
 use crate::policy::evaluate::{Compiled, End, Place, PodId, World};
 
+/// What the API server is called.
+const API_SERVER: &str = "kube-apiserver";
 /// How many names a message lists.
 const LISTED: usize = 5;
 
@@ -17,8 +21,12 @@ pub enum Ends {
     Workload(WorkloadName),
     /// One pod, at all its addresses or at one.
     Pod(ObjectName, Option<IpAddr>),
-    /// A node at one of its addresses, and what uses its network.
-    Node(String, IpAddr),
+    /// The pods behind a service.
+    Service(ObjectName, Vec<PodId>),
+    /// A node, and what uses its network, at all its addresses or at one.
+    Node(String, Option<IpAddr>),
+    /// The addresses of the API server.
+    ApiServer(BTreeSet<IpAddr>),
     /// An address at which there is neither a pod nor a node.
     Address(IpAddr),
 }
@@ -27,7 +35,9 @@ pub enum Ends {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnknownEnd {
     /// It is no name and no address.
-    #[error("{0:?} is none of namespace/Kind/name, namespace/name and an IP address")]
+    #[error(
+        "{0:?} is none of namespace/Kind/name, namespace/name, node/NAME, kube-apiserver and an IP address"
+    )]
     Form(String),
     /// Nothing is called so.
     #[error("{name:?} is not in the inventory: {hint}")]
@@ -36,6 +46,37 @@ pub enum UnknownEnd {
         name: String,
         /// What there is instead.
         hint: String,
+    },
+    /// A service behind which there is nobody.
+    #[error("behind the service {service} there is no pod: {hint}")]
+    NoPods {
+        /// The service.
+        service: ObjectName,
+        /// Why.
+        hint: &'static str,
+    },
+    /// A port that a service has not.
+    #[error("the service {service} has no port {asked}: it has {}", ports.join(", "))]
+    NoPort {
+        /// The service.
+        service: ObjectName,
+        /// What was asked for.
+        asked: String,
+        /// What it has.
+        ports: Vec<String>,
+    },
+    /// A named target port that is no single number.
+    #[error(
+        "the target port {target:?} of the service {service} is {} at its pods: ask for one of them",
+        several(numbers)
+    )]
+    Targets {
+        /// The service.
+        service: ObjectName,
+        /// The name of the target port.
+        target: String,
+        /// What it is at its pods.
+        numbers: Vec<u16>,
     },
     /// Several are called so.
     #[error("{name:?} is the name of {}: say which", candidates.join(" and of "))]
@@ -65,20 +106,32 @@ pub(super) enum Who {
 }
 
 impl Ends {
-    /// Finds out what a person means by `namespace/Kind/name`, `namespace/name` or an address.
+    /// Finds out what a person means by `namespace/Kind/name` (the kind may be `Service`), `namespace/name`,
+    /// `node/name`, `kube-apiserver` or an address.
     ///
     /// # Errors
     /// What is not there, or not one thing only.
-    pub fn find(text: &str, world: &World) -> Result<Self, UnknownEnd> {
+    pub fn find(text: &str, world: &World, cluster: &Cluster) -> Result<Self, UnknownEnd> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::of_address(address.to_canonical(), world));
         }
-        if let Ok(name) = text.parse::<WorkloadName>() {
-            return Self::of_workload(name, world);
+        if text == API_SERVER {
+            return Ok(Self::ApiServer(cluster.api_server.clone()));
         }
-        match text.parse::<ObjectName>() {
-            Ok(name) => Self::of_name(name, world),
-            Err(_) => Err(UnknownEnd::Form(text.to_owned())),
+        if let Ok(name) = text.parse::<WorkloadName>() {
+            let service = ObjectName::new(&name.namespace, &name.name);
+            return match name.kind == services::KIND {
+                true => services::find(&service, world, cluster),
+                false => Self::of_workload(name, world),
+            };
+        }
+        let node = text.strip_prefix("node/").or(text.strip_prefix("node "));
+        match (text.parse::<ObjectName>(), node) {
+            (_, Some(node)) if world.nodes().contains_key(node) => {
+                Ok(Self::Node(node.to_owned(), None))
+            }
+            (Ok(name), _) => Self::of_name(name, world, cluster),
+            (Err(_), _) => Err(UnknownEnd::Form(text.to_owned())),
         }
     }
 
@@ -89,7 +142,10 @@ impl Ends {
             Self::Workload(name) => name.to_string(),
             Self::Pod(name, None) => name.to_string(),
             Self::Pod(name, Some(address)) => format!("{address} ({name})"),
-            Self::Node(name, address) => format!("{address} (node {name})"),
+            Self::Service(name, _) => format!("service {name}"),
+            Self::Node(name, None) => format!("node {name}"),
+            Self::Node(name, Some(address)) => format!("{address} (node {name})"),
+            Self::ApiServer(_) => API_SERVER.to_owned(),
             Self::Address(address) => address.to_string(),
         }
     }
@@ -103,7 +159,7 @@ impl Ends {
         }
         let mut nodes = world.nodes().iter();
         match nodes.find(|(_, addresses)| addresses.contains(&address)) {
-            Some((name, _)) => Self::Node(name.clone(), address),
+            Some((name, _)) => Self::Node(name.clone(), Some(address)),
             None => Self::Address(address),
         }
     }
@@ -124,7 +180,7 @@ impl Ends {
         ))
     }
 
-    fn of_name(name: ObjectName, world: &World) -> Result<Self, UnknownEnd> {
+    fn of_name(name: ObjectName, world: &World, cluster: &Cluster) -> Result<Self, UnknownEnd> {
         let named = world.workloads().map(|(workload, _)| workload);
         let same = |workload: &&WorkloadName| {
             (&workload.namespace, &workload.name) == (&name.namespace, &name.name)
@@ -135,6 +191,9 @@ impl Ends {
         match (pod, &workloads[..]) {
             (Some(_), []) => Ok(Self::Pod(name, None)),
             (None, [workload]) => Ok(Self::Workload((*workload).clone())),
+            (None, []) if cluster.services.iter().any(|known| known.name == name) => {
+                services::find(&name, world, cluster)
+            }
             (None, []) => Err(absent(
                 &name.to_string(),
                 &name.namespace,
@@ -165,11 +224,25 @@ impl Ends {
                 let wanted = |spot: &Spot| address.is_none_or(|address| spot.address == address);
                 spots.into_iter().filter(wanted).collect()
             }
-            Self::Node(name, address) => vec![Spot {
-                who: Who::Node(name.clone()),
-                address: *address,
-                place: compiled.node(name, *address),
-            }],
+            Self::Service(_, pods) => {
+                let pods = pods.iter();
+                pods.flat_map(|id| of_pod(scene, compiled, *id)).collect()
+            }
+            Self::Node(name, address) => {
+                let all = scene.world.nodes().get(name).into_iter().flatten().copied();
+                let wanted = all.filter(|own| address.is_none_or(|address| address == *own));
+                let spot = |address| Spot {
+                    who: Who::Node(name.clone()),
+                    address,
+                    place: compiled.node(name, address),
+                };
+                wanted.map(spot).collect()
+            }
+            Self::ApiServer(addresses) => {
+                let each = addresses.iter();
+                let ends = each.map(|address| Self::of_address(*address, scene.world));
+                ends.flat_map(|end| end.spots(scene, compiled)).collect()
+            }
             Self::Address(address) => vec![Spot {
                 who: Who::Outside,
                 address: *address,
@@ -226,6 +299,16 @@ impl Spot {
     /// Whether both speak the same family.
     pub(super) fn speaks_with(&self, other: &Self) -> bool {
         self.address.is_ipv4() == other.address.is_ipv4()
+    }
+}
+
+fn several(numbers: &[u16]) -> String {
+    match numbers {
+        [] => "no number".to_owned(),
+        numbers => {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            numbers.join(" or ")
+        }
     }
 }
 

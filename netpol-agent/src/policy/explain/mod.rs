@@ -7,6 +7,7 @@ mod change;
 mod ends;
 mod misses;
 mod pairs;
+mod services;
 mod text;
 mod widened;
 mod words;
@@ -28,6 +29,7 @@ use pairs::Pair;
 pub use change::{Change, Step};
 pub use ends::{Ends, UnknownEnd};
 pub use misses::{Miss, Part};
+pub use services::target_port;
 pub use text::text;
 
 /// What is asked: may these reach those on this port?

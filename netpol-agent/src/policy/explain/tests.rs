@@ -200,7 +200,7 @@ fn is_asked(case: &Case, (id, egress, other): &SideOf) -> bool {
             .world
             .named(name)
             .map(|id| case.world.pod(id).workload.clone()),
-        Ends::Node(..) | Ends::Address(_) => None,
+        Ends::Service(..) | Ends::Node(..) | Ends::ApiServer(_) | Ends::Address(_) => None,
     };
     let same_other = match other {
         Other::Workload(name) => workload(others).as_ref() == Some(name),
