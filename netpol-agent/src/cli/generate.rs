@@ -11,10 +11,11 @@ use super::complete;
 use super::inputs::{Inputs, Loaded, check_stdin};
 use super::options::Choices;
 use super::output::{note, print};
+use super::reading::ReadingFlags;
 use super::{out_dir, policies};
 use crate::policy::against::{Existing, missing};
-use crate::policy::emit::{Format, cilium};
-use crate::policy::evaluate::{Reading, World};
+use crate::policy::emit::{Format, calico, cilium};
+use crate::policy::evaluate::World;
 use crate::policy::options::OptionsFor;
 use crate::policy::{Cluster, Options, Policy, Proposal, synthesise};
 
@@ -44,6 +45,8 @@ pub(super) struct Arguments {
     /// and tell what they already allow and which of their rules nothing uses
     #[arg(long, env = "NETPOL_AGAINST", value_name = "P")]
     against: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingFlags,
     #[command(flatten)]
     choices: Choices,
 }
@@ -79,11 +82,12 @@ impl Arguments {
         if !self.no_evidence {
             complete::annotate(&loaded, &options, &mut proposal.policies);
         }
-        if self.output == Format::Cilium {
-            cilium::remarks(&proposal.policies)
-                .iter()
-                .for_each(|remark| note("finding", remark));
-        }
+        let remarks = match self.output {
+            Format::Cilium => cilium::remarks(&proposal.policies),
+            Format::Calico => calico::remarks(&proposal.policies),
+            _ => Vec::new(),
+        };
+        remarks.iter().for_each(|remark| note("finding", remark));
         self.write(&proposal.policies)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -99,7 +103,7 @@ impl Arguments {
         let existing = Existing {
             world: &World::of(&loaded.index),
             policies: &read,
-            reading: Reading::default(),
+            reading: self.reading.reading(),
         };
         let options = OptionsFor::from(options.clone());
         let missing = missing(&loaded.graph, &cluster, &options, &existing);

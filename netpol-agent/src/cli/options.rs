@@ -204,7 +204,12 @@ fn group(text: &str) -> anyhow::Result<(String, BTreeSet<IpNet>)> {
     Ok((name.to_owned(), blocks?))
 }
 
-fn rejected(texts: &[String]) -> anyhow::Result<BTreeSet<RejectedEdge>> {
+/// The edges that a person rejects.
+///
+/// # Errors
+///
+/// As [`Choices::options`].
+pub(super) fn rejected(texts: &[String]) -> anyhow::Result<BTreeSet<RejectedEdge>> {
     let mut edges = BTreeSet::new();
     for text in texts {
         each(

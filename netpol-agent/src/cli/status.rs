@@ -11,6 +11,7 @@ use netpol_common::names::WorkloadName;
 use serde_json::{Value, json};
 
 use super::inputs::Inputs;
+use super::options::rejected;
 use super::output::print;
 use crate::policy::OneWay;
 use crate::policy::coverage::complete::{self, Completeness, Requirements};
@@ -65,6 +66,15 @@ pub(super) struct Arguments {
         value_name = "WHEN"
     )]
     one_way: OneWay,
+    /// An edge that is not to be allowed although it was seen, as for `generate`: it counts as none; or a file with a
+    /// line for each; may be repeated
+    #[arg(
+        long,
+        env = "NETPOL_REJECT",
+        value_name = "EDGE|FILE",
+        value_delimiter = ';'
+    )]
+    reject: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -83,10 +93,12 @@ impl Arguments {
                 self.min_coverage
             );
         }
+        let reject = rejected(&self.reject)?;
         let loaded = self.inputs.load()?;
         let options = coverage::Options {
             hours: self.window,
             one_way: self.one_way,
+            reject,
             ..coverage::Options::default()
         };
         let requirements = Requirements {

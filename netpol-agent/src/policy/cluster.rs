@@ -9,7 +9,7 @@ use netpol_common::words::Protocol;
 
 use super::validate::{is_label_key, is_label_value};
 use crate::identity::objects::{Labels, Service, TargetPort};
-use crate::identity::{Index, WorkloadView};
+use crate::identity::{Index, Peer, WorkloadView};
 
 /// A cluster as the policy engine sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -100,6 +100,28 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// The current addresses of a peer; those of its pods' nodes, of a workload.
+    pub(super) fn addresses(&self, peer: &Peer) -> BTreeSet<IpAddr> {
+        let node = |name: &String| self.nodes.get(name).into_iter().flatten();
+        let addresses: Vec<&IpAddr> = match peer {
+            Peer::Workload(name) => {
+                let nodes = self.workloads.get(name).map(|workload| &workload.nodes);
+                nodes.into_iter().flatten().flat_map(node).collect()
+            }
+            Peer::Node(name) => node(name).collect(),
+            Peer::ApiServer => self.api_server.iter().collect(),
+            Peer::External(address) => vec![address],
+        };
+        let addresses = addresses.into_iter();
+        addresses.map(|address| address.to_canonical()).collect()
+    }
+
+    /// Whether a peer is pods that selectors match, and not addresses only.
+    pub(super) fn is_pods(&self, peer: &Peer) -> bool {
+        let on_host = |name| (self.workloads.get(name)).is_some_and(|known| known.host_network);
+        matches!(peer, Peer::Workload(name) if !on_host(name))
+    }
+
     /// The services that select the pods of a workload.
     pub(super) fn services_of<'a>(
         &'a self,

@@ -59,7 +59,7 @@ pub(super) fn policy(
     writer: &Writer<'_>,
     namespace: &str,
     resolvers: &[(Peer, u16)],
-    taken: bool,
+    name: String,
 ) -> (Policy, Vec<Finding>) {
     let workload = subject(namespace);
     let mut servers: BTreeSet<(Peer, u16)> = resolvers.iter().cloned().collect();
@@ -102,10 +102,7 @@ pub(super) fn policy(
     });
     let findings = findings.collect();
     let policy = Policy {
-        name: match taken {
-            false => NAME.to_owned(),
-            true => format!("{NAME}-{}", NAMESPACE.to_lowercase()),
-        },
+        name,
         subject: Selector::default(),
         ingress: Vec::new(),
         egress: rules(writer, namespace, &learned).rules,
@@ -117,7 +114,46 @@ pub(super) fn policy(
     (policy, findings)
 }
 
-/// Whether a policy has the name that a namespace's would have.
-pub(super) fn takes_name(policy: &Policy, namespace: &str) -> bool {
-    policy.workload.namespace == namespace && policy.name == NAME
+/// The name of a namespace's policy beside those of its workloads.
+pub(super) fn name(policies: &[Policy], namespace: &str) -> String {
+    let own = policies
+        .iter()
+        .filter(|policy| policy.workload.namespace == namespace);
+    let taken: BTreeSet<&str> = own.map(|policy| policy.name.as_str()).collect();
+    let longer = format!("{NAME}-{}", NAMESPACE.to_lowercase());
+    let numbered = (2..).map(|number| format!("{longer}-{number}"));
+    let mut names = [NAME.to_owned(), longer.clone()]
+        .into_iter()
+        .chain(numbered);
+    let free = names.find(|name| !taken.contains(name.as_str()));
+    free.unwrap_or(longer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespaces_policy_has_a_name_that_no_other_of_it_has() {
+        let policy = |namespace: &str, name: &str| Policy {
+            workload: WorkloadName::new(namespace, "Deployment", "web"),
+            name: name.to_owned(),
+            subject: Selector::default(),
+            ingress: Vec::new(),
+            egress: Vec::new(),
+            entities: Vec::new(),
+            already: BTreeMap::new(),
+            coverage: None,
+        };
+        let mut policies = vec![policy("other", NAME)];
+        for expected in [
+            "default-deny",
+            "default-deny-namespace",
+            "default-deny-namespace-2",
+            "default-deny-namespace-3",
+        ] {
+            assert_eq!(name(&policies, "shop"), expected);
+            policies.push(policy("shop", expected));
+        }
+    }
 }

@@ -95,23 +95,16 @@ impl<'a> Coverage<'a> {
 
     /// Where a peer is; where its node is, for what uses its node's network.
     fn spots(&self, peer: &Peer) -> BTreeSet<Spot> {
-        let of_node = |name: &String| self.cluster.nodes.get(name).into_iter().flatten();
-        let addresses: BTreeSet<IpAddr> = match peer {
-            Peer::Workload(name) => {
-                let known = self.cluster.workloads.get(name);
-                let Some(known) = known.filter(|known| known.host_network) else {
-                    return self.kinds.get(name).cloned().unwrap_or_default();
-                };
-                known.nodes.iter().flat_map(of_node).copied().collect()
+        match peer {
+            Peer::Workload(name) if self.cluster.is_pods(peer) => {
+                self.kinds.get(name).cloned().unwrap_or_default()
             }
-            Peer::Node(name) => of_node(name).copied().collect(),
-            Peer::ApiServer => self.cluster.api_server.clone(),
-            Peer::External(address) => [*address].into(),
-        };
-        let spot = |address: IpAddr| (address.is_ipv4(), self.compiled.outside(address).kind());
-        addresses
-            .into_iter()
-            .map(|address| spot(address.to_canonical()))
-            .collect()
+            _ => {
+                let addresses = self.cluster.addresses(peer).into_iter();
+                let spot =
+                    |address: IpAddr| (address.is_ipv4(), self.compiled.outside(address).kind());
+                addresses.map(spot).collect()
+            }
+        }
     }
 }

@@ -3,9 +3,11 @@
 //! An edge is *covered* at one of its ends if the policies that are there isolate every pod of the workload in that
 //! direction, and a rule of theirs allows the edge for each. What is covered makes no rule. A workload gets a policy
 //! only if an edge is missing, or if a direction is not isolated yet: without that, what is there would not be what
-//! was learned and nothing else. Policies add up, so that nothing that is there needs to change.
+//! was learned and nothing else. The policy of a whole namespace is missing unless policies that select every pod of
+//! it do what it would. Policies add up, so that nothing that is there needs to change.
 
 pub(crate) mod coverage;
+mod namespace;
 mod remark;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +89,9 @@ pub fn missing(
     synthesiser.leave_out(left_out);
     let mut proposal = synthesiser.proposal_of(graph);
     proposal.policies.retain(|policy| {
+        if policy.is_of_namespace() {
+            return !namespace::is_there(policy, cluster, existing);
+        }
         let isolated = |way| coverage.isolated(&policy.workload, way);
         let adds = |direction| !policy.rules(direction).is_empty();
         let complete = Way::ALL.into_iter().all(isolated);
