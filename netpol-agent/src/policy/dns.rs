@@ -108,6 +108,7 @@ pub(super) fn unseen(edge: EdgeId, direction: Direction, basis: Basis) -> Learne
         support,
         disagreed: false,
         stand_ins: None,
+        windows: None,
     }
 }
 

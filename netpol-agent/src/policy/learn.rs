@@ -6,6 +6,7 @@
 //! the workload's address, or the handshake was never completed. Records that do not tell whether it was watched leave
 //! both ends' words standing: an edge that either end saw established is then allowed at both, or it would not work.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use netpol_common::words::Protocol;
 use super::model::{Basis, Direction, Support};
 use super::options::OneWay;
 use super::widen::Wide;
-use crate::graph::{Evidence, ViewEvidence};
+use crate::graph::{Evidence, ViewEvidence, Windows};
 use crate::identity::{EdgeId, Peer};
 
 /// An edge as one of its ends' policies sees it.
@@ -28,6 +29,8 @@ pub(super) struct Learned {
     pub(super) disagreed: bool,
     /// What stands in rules instead of the peer, if something else does.
     pub(super) stand_ins: Option<Arc<[Wide]>>,
+    /// The windows in which the view that it rests on saw it, if somebody asked for what needs them.
+    pub(super) windows: Option<Box<Windows>>,
 }
 
 /// Why an edge makes no rule in one direction.
@@ -85,17 +88,10 @@ pub(super) fn lesson(
     if evidence.own_node && direction == Direction::Ingress {
         return Err(LeftOut::OwnNode);
     }
-    let (own, other, watched) = match direction {
-        Direction::Ingress => (
-            evidence.server.as_ref(),
-            evidence.client.as_ref(),
-            evidence.server_watched,
-        ),
-        Direction::Egress => (
-            evidence.client.as_ref(),
-            evidence.server.as_ref(),
-            evidence.client_watched,
-        ),
+    let (own, other) = views(evidence, direction);
+    let watched = match direction {
+        Direction::Ingress => evidence.server_watched,
+        Direction::Egress => evidence.client_watched,
     };
     let judge = |view: &ViewEvidence| word(view, edge.protocol, one_way);
     let (own_word, other_word) = (own.map(judge), other.map(judge));
@@ -108,6 +104,7 @@ pub(super) fn lesson(
             },
             disagreed,
             stand_ins: None,
+            windows: None,
         })
     };
     match (own_word, other_word) {
@@ -134,6 +131,35 @@ pub(super) fn peer(edge: &EdgeId, direction: Direction) -> &Peer {
     match direction {
         Direction::Ingress => &edge.client,
         Direction::Egress => &edge.server,
+    }
+}
+
+/// The windows of the view that a rule rests on.
+pub(super) fn rested_on(
+    evidence: &Evidence,
+    direction: Direction,
+    basis: Basis,
+) -> Cow<'_, Windows> {
+    let (own, other) = views(evidence, direction);
+    let view = match basis {
+        Basis::OtherView { .. } => other,
+        _ => own,
+    };
+    match view {
+        Some(view) => Cow::Borrowed(&view.windows),
+        None => Cow::Owned(Windows::default()),
+    }
+}
+
+/// What the policy's own workload saw of an edge, and what the other end saw.
+fn views(
+    evidence: &Evidence,
+    direction: Direction,
+) -> (Option<&ViewEvidence>, Option<&ViewEvidence>) {
+    let (client, server) = (evidence.client.as_ref(), evidence.server.as_ref());
+    match direction {
+        Direction::Ingress => (server, client),
+        Direction::Egress => (client, server),
     }
 }
 

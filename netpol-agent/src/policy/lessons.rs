@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::finding::Finding;
-use super::learn::{Learned, LeftOut, lesson, peer};
+use super::learn::{Learned, LeftOut, lesson, peer, rested_on};
 use super::model::Direction;
 use super::options::OptionsFor;
 use super::remarks;
@@ -154,8 +154,12 @@ fn judge_end(
                 edge: EdgeId::clone(edge),
             }];
         }
-        Ok(learned) => {
+        Ok(mut learned) => {
             seen.findings = remarks::of_edge(edge, evidence, direction, &learned);
+            if options.infers_ranges() {
+                let windows = rested_on(evidence, direction, learned.support.basis);
+                learned.windows = Some(Box::new(windows.into_owned()));
+            }
             seen.learned = Some(learned);
         }
         Err(LeftOut::OwnNode) => seen.counted = Some(Counted::OwnNode),

@@ -24,7 +24,7 @@ use super::reject;
 use super::remarks;
 use super::rules::rules;
 use super::selectors::{Selectors, Unselectable};
-use super::widen;
+use super::widen::{self, AllSightings};
 use super::writer::Writer;
 use crate::graph::{Evidence, FlowGraph};
 use crate::identity::{EdgeId, Peer};
@@ -95,6 +95,8 @@ struct Common {
     clients: Vec<Peer>,
     /// Namespaces that deny all else, and may ask every resolver.
     denied: BTreeSet<String>,
+    /// When ports of servers were seen, if ranges of them are to be inferred.
+    sightings: Option<AllSightings>,
 }
 
 /// What an edge comes to at its ends, in the order of [`Direction::ALL`], and where the workloads there are known.
@@ -151,6 +153,9 @@ impl<'a> Synthesiser<'a> {
                 changed.extend(resolvers.map(|(name, _)| name.clone()));
             }
             changed.insert(name.clone());
+        }
+        if let (Peer::Workload(server), true) = (&edge.server, self.options.infers_ranges()) {
+            changed.extend(widen::writers_of(&self.workloads, server).cloned());
         }
         changed
     }
@@ -267,11 +272,9 @@ impl<'a> Synthesiser<'a> {
             findings.extend(of_workload);
         }
         for namespace in &common.denied {
-            let taken = policies
-                .iter()
-                .any(|policy| deny::takes_name(policy, namespace));
+            let name = deny::name(&policies, namespace);
             let resolvers = self.resolvers(&mut findings);
-            let (policy, said) = deny::policy(&self.writer(), namespace, &resolvers, taken);
+            let (policy, said) = deny::policy(&self.writer(), namespace, &resolvers, name);
             policies.push(policy);
             findings.extend(said);
             findings.extend(self.cut_off(namespace));
@@ -309,6 +312,7 @@ impl<'a> Synthesiser<'a> {
             resolvers: Vec::new(),
             clients: Vec::new(),
             denied: BTreeSet::new(),
+            sightings: (self.options.infers_ranges()).then(|| AllSightings::of(&self.workloads)),
         };
         if self.options.any(|options| options.dns == Dns::Always) {
             common.resolvers = self.resolvers(&mut findings);
@@ -388,6 +392,7 @@ impl<'a> Synthesiser<'a> {
         Writer {
             cluster: &self.cluster,
             workloads: &self.workloads,
+            sightings: None,
         }
     }
 
@@ -447,7 +452,10 @@ impl<'a> Synthesiser<'a> {
         if !known.lessons.any() {
             return None;
         }
-        let writer = self.writer();
+        let writer = Writer {
+            sightings: common.sightings.as_ref(),
+            ..self.writer()
+        };
         let mut said = BTreeSet::new();
         let options = self.options.workload(name);
         let [ingress, egress] = Direction::ALL.map(|direction| {

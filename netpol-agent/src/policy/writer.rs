@@ -11,12 +11,15 @@ use super::model::Selector;
 use super::peers::{Atom, Selected};
 use super::selectors::Unselectable;
 use super::synthesis::{Known, Workload};
+use super::widen::AllSightings;
 use crate::identity::Peer;
 
 /// Turns peers of the graph into what a policy can say.
 pub(super) struct Writer<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) workloads: &'a Known,
+    /// When ports of servers were seen, if somebody asked for ranges of them.
+    pub(super) sightings: Option<&'a AllSightings>,
 }
 
 impl Writer<'_> {
@@ -53,25 +56,7 @@ impl Writer<'_> {
 
     /// The addresses that a peer stands as, if it does.
     pub(super) fn addresses(&self, peer: &Peer) -> BTreeSet<IpAddr> {
-        let node = |name: &String| self.cluster.nodes.get(name).into_iter().flatten();
-        let addresses: BTreeSet<IpAddr> = match peer {
-            Peer::Workload(name) => {
-                let workload = self.cluster.workloads.get(name);
-                workload
-                    .into_iter()
-                    .flat_map(|workload| &workload.nodes)
-                    .flat_map(node)
-                    .copied()
-                    .collect()
-            }
-            Peer::Node(name) => node(name).copied().collect(),
-            Peer::ApiServer => self.cluster.api_server.clone(),
-            Peer::External(address) => [*address].into(),
-        };
-        addresses
-            .into_iter()
-            .map(|address| address.to_canonical())
-            .collect()
+        self.cluster.addresses(peer)
     }
 
     /// Whether a peer is written as addresses at which there may be more than that peer.

@@ -10,10 +10,10 @@ use netpol_common::words::Protocol;
 
 use super::seen::{Seen, starts};
 use super::{Coverage, Estimate, Incidence, Intervals, Numbers, Options, Watched};
-use crate::graph::{Evidence, FlowGraph, Windows};
+use crate::graph::{FlowGraph, Windows};
 use crate::identity::{EdgeId, Life, Peer};
-use crate::policy::learn::lesson;
-use crate::policy::model::{Basis, Direction};
+use crate::policy::learn::{lesson, rested_on};
+use crate::policy::model::Direction;
 use crate::policy::options::RejectedEdge;
 
 /// An edge as the estimators tell edges apart: all external peers of a port are one.
@@ -158,23 +158,6 @@ fn between(first: u32, last: u32, until: Option<u32>) -> Windows {
     match end.map(|end| end.min(last)) {
         Some(last) if first <= last => Windows::between(first, last),
         _ => Windows::default(),
-    }
-}
-
-/// The windows of the view that a rule rests on.
-fn rested_on(evidence: &Evidence, direction: Direction, basis: Basis) -> Cow<'_, Windows> {
-    let own = evidence.view(direction.own_view());
-    let other = match direction {
-        Direction::Ingress => evidence.client.as_ref(),
-        Direction::Egress => evidence.server.as_ref(),
-    };
-    let view = match basis {
-        Basis::OtherView { .. } => other,
-        _ => own,
-    };
-    match view {
-        Some(view) => Cow::Borrowed(&view.windows),
-        None => Cow::Owned(Windows::default()),
     }
 }
 

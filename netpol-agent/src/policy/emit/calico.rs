@@ -30,6 +30,8 @@ const IS_POD: &str = "projectcalico.org/orchestrator == 'k8s'";
 const MOST_PORTS: usize = 50;
 const MOST_NETS: usize = 256;
 const LONGEST_SELECTOR: usize = 1024;
+/// The most rules of one direction that they admit; these cannot be cut without a second policy.
+const MOST_RULES: usize = 1024;
 
 /// Fields of a rule's source or destination.
 type Entity = Map<String, Value>;
@@ -56,6 +58,42 @@ pub fn yaml(policy: &Policy, with_evidence: bool) -> String {
         comments.clear();
     }
     format!("{}{}", head(policy), yaml::document(&value, &comments))
+}
+
+/// What Calico would reject of these policies in this form, in words.
+#[must_use]
+pub fn remarks(policies: &[Policy]) -> Vec<String> {
+    let directions = policies
+        .iter()
+        .flat_map(|policy| Direction::ALL.map(|direction| (policy, direction)));
+    let found = directions.flat_map(|(policy, direction)| {
+        let rules = policy.rules(direction);
+        let written: usize = rules.iter().map(|rule| translate(direction, rule).len()).sum();
+        let left_out = rules.iter().flat_map(|rule| &rule.peers).map(left_out);
+        let (workload, left_out) = (&policy.workload, left_out.max().unwrap_or(0));
+        let rules = (written > MOST_RULES).then(|| {
+            format!(
+                "TooLong: {workload}: {direction} is {written} rules in Calico's form, which admits {MOST_RULES}: write \
+                 wider peers (--external aggregate, --peers namespace), or apply Kubernetes' form"
+            )
+        });
+        let nets = (left_out > MOST_NETS).then(|| {
+            format!(
+                "TooLong: {workload}: {direction} leaves {left_out} blocks out of one in Calico's form, which admits \
+                 {MOST_NETS}: give the cluster's ranges as fewer blocks (--cluster-cidr), or apply Kubernetes' form"
+            )
+        });
+        rules.into_iter().chain(nets)
+    });
+    found.collect()
+}
+
+/// How many blocks a peer leaves out.
+fn left_out(peer: &PolicyPeer) -> usize {
+    match peer {
+        PolicyPeer::BlockExcept { except, .. } => except.len(),
+        _ => 0,
+    }
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.

@@ -7,7 +7,7 @@ use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 use serde_json::Value;
 
-use super::{File, Format, HEADER, cilium};
+use super::{File, Format, HEADER, calico, cilium};
 use crate::identity::{EdgeId, Peer};
 use crate::policy::model::{
     Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
@@ -271,4 +271,35 @@ fn cilium_names_nodes_and_the_api_server() {
              option `labels` includes it",
         ]
     );
+}
+
+/// What Calico's form admits is written without a word; one more is told.
+#[test]
+fn calico_says_what_it_does_not_admit() {
+    let told = |peers: Vec<PolicyPeer>| {
+        let egress = vec![rule(peers, vec![tcp(80)])];
+        calico::remarks(&[policy("shop", "web-deployment", egress)])
+    };
+    let pods = |number: u32| PolicyPeer::Pods {
+        namespaces: None,
+        pods: selector("app", &[&format!("p{number}")]),
+    };
+    assert_eq!(told((0..1024).map(pods).collect()), [""; 0]);
+    let rules = told((0..1025).map(pods).collect());
+    assert_eq!(rules.len(), 1);
+    assert!(
+        rules[0].starts_with("TooLong: shop/Deployment/web: egress is 1025 rules in Calico's form"),
+        "{rules:?}"
+    );
+    let block = |number: u32| format!("10.{}.{}.0/24", number / 256, number % 256);
+    let without = |left_out: u32| PolicyPeer::BlockExcept {
+        block: "10.0.0.0/8".parse().expect("a block"),
+        except: (0..left_out)
+            .map(|number| block(number).parse().expect("a block"))
+            .collect(),
+    };
+    assert_eq!(told(vec![without(256)]), [""; 0]);
+    let nets = told(vec![without(2), without(257)]);
+    assert_eq!(nets.len(), 1);
+    assert!(nets[0].contains("leaves 257 blocks out of one"), "{nets:?}");
 }

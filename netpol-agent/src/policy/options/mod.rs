@@ -266,6 +266,12 @@ impl OptionsFor {
         self.all().any(asked)
     }
 
+    /// Whether ranges of ports are to be inferred anywhere.
+    #[must_use]
+    pub fn infers_ranges(&self) -> bool {
+        self.any(|options| options.ranges == Ranges::Infer)
+    }
+
     /// Whether the options of either end reject an edge.
     #[must_use]
     pub fn rejects(&self, edge: &EdgeId) -> bool {

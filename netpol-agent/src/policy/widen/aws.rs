@@ -3,11 +3,12 @@
 //!
 //! Its controller adds them by itself where the service's own selector, read as labels, is matched by the peer's
 //! selector, for the first port of an entry (amazon-network-policy-controller-k8s, `pkg/resolvers/endpoints.go`,
-//! `getMatchingServiceClusterIPs` and `getMatchingServicePort`; issue 210 of it). Elsewhere, as for a service without
-//! a selector, they are written here: where only the peer stands behind the service, or where it was seen that the
-//! service was used.
+//! `getMatchingServiceClusterIPs` and `getMatchingServicePort`), unless the service's target port is a name that is
+//! different numbers at the pods behind it (pull requests 210 and 223 of it). Elsewhere, as for a service without a
+//! selector, they are written here: where only the peer stands behind the service, or where it was seen that the service
+//! was used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -82,17 +83,20 @@ fn services<'a>(
             let selector = writer
                 .selector(name)
                 .and_then(|selector| selector.as_ref().ok());
-            let missed = |service: &&Service| {
-                !selector.is_some_and(|selector| is_matched(selector, service))
+            let added = |service: &Service, port: &ServicePort| {
+                selector.is_some_and(|selector| is_matched(selector, service))
+                    && !is_ambiguous(writer, service, port)
             };
             let used = |service: &&Service| {
                 learned.support.by_service.contains(&service.name)
                     || cluster.behind(service).all(|behind| behind == name)
             };
-            let services = cluster.services_of(name).filter(missed).filter(used);
+            let services = cluster.services_of(name).filter(used);
             let ports = services.flat_map(|service| {
                 let to = service.ports.iter().filter(|port| {
-                    port.protocol == edge.protocol && leads_to(writer, name, port, edge.port)
+                    port.protocol == edge.protocol
+                        && leads_to(writer, name, port, edge.port)
+                        && !added(service, port)
                 });
                 to.map(move |port| (service, port)).collect::<Vec<_>>()
             });
@@ -113,6 +117,22 @@ fn is_matched(selector: &Selector, service: &Service) -> bool {
             .get(key)
             .is_some_and(|own| values.contains(own))
     })
+}
+
+/// Whether a port of a service leads to a named port that is several numbers at the pods behind it. The controller then
+/// leaves the service out, since what it sends on the wrong number would pass too.
+fn is_ambiguous(writer: &Writer<'_>, service: &Service, port: &ServicePort) -> bool {
+    let TargetPort::Name(wanted) = &port.target else {
+        return false;
+    };
+    let behind = writer.cluster.behind(service);
+    let named = behind.filter_map(|name| writer.cluster.named_ports.get(name));
+    let numbers: BTreeSet<u16> = named
+        .flatten()
+        .filter(|(name, protocol, _)| (name, *protocol) == (wanted, port.protocol))
+        .map(|(_, _, number)| *number)
+        .collect();
+    numbers.len() > 1
 }
 
 /// Whether a service's port leads to a port of a workload.

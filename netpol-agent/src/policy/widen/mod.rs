@@ -11,6 +11,7 @@ mod namespaces;
 mod nodes;
 mod ranges;
 mod rules;
+mod sightings;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ use super::writer::Writer;
 use crate::identity::{EdgeId, Peer};
 
 pub(super) use rules::{holds, rules};
+pub(super) use sightings::{AllSightings, writers_of};
 
 /// What may stand in a rule instead of a peer.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

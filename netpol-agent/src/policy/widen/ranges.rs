@@ -11,11 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 
-use crate::graph::Windows;
+use super::sightings::{Sightings, fleeting};
 use crate::identity::Peer;
 use crate::identity::objects::TargetPort;
 use crate::policy::cluster::Cluster;
@@ -43,9 +42,6 @@ const KNOWN: [(&str, u16, u16); 2] = [
     ("the default range of Linux", 32_768, 60_999),
 ];
 
-/// When each port of a server was seen.
-type Sightings = BTreeMap<u16, BTreeSet<u32>>;
-
 /// A range from which a server takes ports.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Range {
@@ -70,8 +66,9 @@ pub(super) fn widen(
     for server in servers(own, direction, learned) {
         let declared = declared(writer.cluster, &server);
         for protocol in Protocol::ALL {
-            let sightings = sightings(writer, &server, protocol, learned);
-            for range in infer(&sightings, &declared[&protocol]) {
+            let sightings = (writer.sightings).and_then(|all| all.get(&server, protocol));
+            let Some(sightings) = sightings else { continue };
+            for range in infer(sightings, &declared[&protocol]) {
                 let peers = write(&server, protocol, &range, learned);
                 said.extend((!peers.is_empty()).then(|| Widening::PortRange {
                     server: server.clone(),
@@ -129,49 +126,17 @@ fn declared(cluster: &Cluster, server: &WorkloadName) -> BTreeMap<Protocol, BTre
     declared
 }
 
-/// When each port of a server was seen, by itself and by the workload whose policy it is.
-fn sightings(
-    writer: &Writer<'_>,
-    server: &WorkloadName,
-    protocol: Protocol,
-    learned: &[Learned],
-) -> Sightings {
-    let known = writer.workloads.get(server).into_iter();
-    let by_server = known.flat_map(|known| known.lessons.learned(Direction::Ingress));
-    let mut sightings = Sightings::new();
-    for one in by_server.chain(learned) {
-        let edge = &one.support.edge;
-        if edge.protocol == protocol
-            && matches!(&edge.server, Peer::Workload(name) if name == server)
-        {
-            let hours = sightings.entry(edge.port).or_default();
-            let times = [one.support.first_seen, one.support.last_seen];
-            hours.extend(
-                times
-                    .into_iter()
-                    .flatten()
-                    .map(|time: Timestamp| Windows::of(time)),
-            );
-        }
-    }
-    sightings
-}
-
 /// The ranges from which a server seems to take ports, less those that are `declared`.
 pub(super) fn infer(sightings: &Sightings, declared: &BTreeSet<u16>) -> Vec<Range> {
-    let lasts = |hours: &BTreeSet<u32>| match (hours.first(), hours.last()) {
-        (Some(first), Some(last)) => last - first + 1 >= LASTING,
-        _ => true,
-    };
-    let loose = sightings
-        .iter()
-        .filter(|(port, hours)| **port >= FIRST && !declared.contains(port) && !lasts(hours));
-    let loose: Vec<u16> = loose.map(|(port, _)| *port).collect();
+    let loose = fleeting(sightings, LASTING).into_iter();
+    let loose: Vec<u16> = loose
+        .filter(|port| *port >= FIRST && !declared.contains(port))
+        .collect();
     let mut ranges = Vec::new();
     for part in divide(&loose) {
         let mut by_hour: BTreeMap<u32, usize> = BTreeMap::new();
-        for hour in part.iter().flat_map(|port| &sightings[port]) {
-            *by_hour.entry(*hour).or_default() += 1;
+        for hour in part.iter().flat_map(|port| sightings[port].iter()) {
+            *by_hour.entry(hour).or_default() += 1;
         }
         let within_an_hour = by_hour.into_values().max().unwrap_or(0);
         if within_an_hour < MANY {
@@ -292,9 +257,17 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Windows;
+
+    fn hours(all: &[u32]) -> Windows {
+        let mut windows = Windows::default();
+        all.iter().for_each(|hour| windows.insert(*hour));
+        windows
+    }
 
     fn sightings(ports: impl IntoIterator<Item = u16>) -> Sightings {
-        ports.into_iter().map(|port| (port, [7].into())).collect()
+        let ports = ports.into_iter();
+        ports.map(|port| (port, hours(&[7]))).collect()
     }
 
     /// Ports spread evenly over a range: the multiples of the golden ratio, less whole numbers.
@@ -341,9 +314,9 @@ mod tests {
     #[test]
     fn known_ports_are_kept_out() {
         let mut seen = sightings(drawn(30_000, 30_999, 40));
-        seen.insert(443, [7].into());
-        seen.insert(8080, [7].into());
-        seen.insert(30_500, [1, 9].into());
+        seen.insert(443, hours(&[7]));
+        seen.insert(8080, hours(&[7]));
+        seen.insert(30_500, hours(&[1, 9]));
         seen.remove(&30_200);
         let range = only(infer(&seen, &[30_200].into()));
         for port in [443, 8080, 30_500, 30_200] {
@@ -366,12 +339,12 @@ mod tests {
         );
         let hourly = drawn(32_768, 60_999, 40).into_iter().enumerate();
         let hourly = hourly
-            .map(|(hour, port)| (port, [u32::try_from(hour).unwrap()].into()))
+            .map(|(hour, port)| (port, hours(&[u32::try_from(hour).unwrap()])))
             .collect();
         assert_eq!(infer(&hourly, &BTreeSet::new()), []);
         let timeless = drawn(32_768, 60_999, 40)
             .into_iter()
-            .map(|port| (port, BTreeSet::new()))
+            .map(|port| (port, Windows::default()))
             .collect();
         assert_eq!(infer(&timeless, &BTreeSet::new()), []);
         let declared: BTreeSet<u16> = drawn(9000, 9999, 40).into_iter().collect();
