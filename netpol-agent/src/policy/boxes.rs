@@ -319,3 +319,6 @@ fn is_within(inner: &Sides, outer: &Sides) -> bool {
         .zip(outer)
         .all(|(inner, outer)| inner & !outer == 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
 
 mod against;
+mod denying;
 mod explained;
 mod formats;
 mod growth;
@@ -10,5 +11,7 @@ mod least;
 mod models;
 mod order;
 mod promises;
+mod shown;
+mod small;
 mod widening;
 mod world;

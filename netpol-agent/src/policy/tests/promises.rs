@@ -69,7 +69,7 @@ fn both_ways(
 }
 
 /// A policy with one rule, peer or port less, for each that it has.
-fn smaller(policy: &Policy) -> Vec<Policy> {
+pub(super) fn smaller(policy: &Policy) -> Vec<Policy> {
     let mut all = Vec::new();
     for direction in Direction::ALL {
         for (number, rule) in policy.rules(direction).iter().enumerate() {

@@ -8,13 +8,16 @@ use netpol_common::words::Protocol;
 use proptest::prelude::*;
 
 use super::judge::{Allowed, Other, allowed, expected};
+use super::promises::smaller;
 use super::world::{Case, PORTS, any_case};
 use crate::identity::Peer;
 use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::options::{Budget, External, Nodes, Peers, RejectedEdge};
 use crate::policy::validate::validate;
-use crate::policy::{Direction, NAMESPACE, Options, PortSpec, Proposal, Widening, synthesise};
+use crate::policy::{
+    Direction, NAMESPACE, Options, Policy, PortSpec, Proposal, Widening, synthesise,
+};
 
 /// Everything that may be asked about: as in [`super::judge`], which asks about these ports and their neighbours.
 fn ports() -> impl Iterator<Item = (Protocol, u16)> {
@@ -226,6 +229,43 @@ proptest! {
                 right.extend(edges);
                 prop_assert_eq!(&found, &right, "{} of {}: {:?}", direction, name, proposal.findings);
             }
+        }
+    }
+
+    /// Nothing can go from a widened policy without denying something.
+    #[test]
+    fn needed_when_widened(case in any_wide()) {
+        for policy in &synthesise(&case.graph, &case.cluster, &case.options).policies {
+            if policy.is_of_namespace() {
+                continue;
+            }
+            let both = |policy: &Policy| {
+                let object = [kubernetes::object(policy)];
+                let one = |direction| allowed(&case, &object, &policy.workload, direction).map_err(TestCaseError::fail);
+                Ok::<_, TestCaseError>([one(Direction::Ingress)?, one(Direction::Egress)?])
+            };
+            let whole = both(policy)?;
+            for less in smaller(policy) {
+                prop_assert_ne!(both(&less)?, whole.clone(), "something of {:?} can go", policy);
+            }
+        }
+    }
+
+    /// Every workload has a policy or a finding that says why not, whatever is widened, denied or rejected.
+    #[test]
+    fn honest_when_widened(case in any_wide()) {
+        let proposal = synthesise(&case.graph, &case.cluster, &case.options);
+        for name in case.cluster.workloads.keys() {
+            let has_policy = proposal.policies.iter().any(|policy| policy.workload == *name);
+            let excused = proposal.findings.iter().any(|finding| match finding {
+                Finding::Unselectable { workload, .. }
+                | Finding::Withheld { workload, .. }
+                | Finding::OutsideUnknown { workload, .. }
+                | Finding::NoPolicy { workload }
+                | Finding::HostNetwork { workload } => workload == name,
+                _ => false,
+            });
+            prop_assert!(has_policy != excused, "{}: {:?}", name, proposal.findings);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::policy::{Cluster, Dns, OneWay, Options};
 pub(super) const PORTS: [u16; 9] = [53, 80, 81, 82, 84, 443, 5353, 8053, 65535];
 
 /// A cluster, what was seen in it, and what is asked of the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Case {
     pub(super) cluster: Cluster,
     pub(super) graph: FlowGraph,

@@ -1,0 +1,201 @@
+//! Namespaces that are to deny all else, and options that differ between workloads: small clusters by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use netpol_common::words::Protocol;
+
+use super::small::{cluster, deployment, egress, graph, seen};
+use crate::graph::FlowGraph;
+use crate::policy::finding::Finding;
+use crate::policy::model::{PolicyPeer, Rule};
+use crate::policy::options::OptionsFor;
+use crate::policy::{Cluster, Dns, Options, Proposal, synthesise, synthesise_for};
+
+const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
+
+fn denied(cluster: &Cluster, graph: &FlowGraph) -> Proposal {
+    let options = Options {
+        default_deny: true,
+        ..Options::default()
+    };
+    synthesise(graph, cluster, &options)
+}
+
+/// The names of all policies.
+fn names(proposal: &Proposal) -> Vec<&str> {
+    let policies = proposal.policies.iter();
+    policies.map(|policy| policy.name.as_str()).collect()
+}
+
+/// What is said of the denial: of which workload, in which words.
+fn said(proposal: &Proposal) -> Vec<(&str, String)> {
+    let findings = proposal.findings.iter();
+    let said = findings.filter_map(|finding| match finding {
+        Finding::CutOff { workload } => Some(("CutOff", workload.name.clone())),
+        Finding::DefaultDenyLeftOut { workload, .. } => Some(("LeftOut", workload.name.clone())),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn a_namespace_with_policies_is_denied_and_its_resolver_answers_it() {
+    let mut cluster = cluster(&["agent", "api", "dns", "idle", "web"]);
+    let agent = cluster
+        .workloads
+        .get_mut(&deployment("agent"))
+        .expect("it is there");
+    (agent.host_network, agent.nodes) = (true, ["one".to_owned()].into());
+    cluster.nodes = [("one".to_owned(), [IpAddr::from([192, 0, 2, 1])].into())].into();
+    let mut edges = PLAIN.to_vec();
+    edges.push(("agent", "api", 81));
+    let proposal = denied(&cluster, &graph(&edges));
+    assert_eq!(
+        names(&proposal),
+        [
+            "api-deployment",
+            "default-deny",
+            "dns-deployment",
+            "web-deployment"
+        ]
+    );
+    assert_eq!(said(&proposal), [("CutOff", "idle".to_owned())]);
+    let namespace = PolicyPeer::Namespaces(["n".to_owned()].into());
+    let lets_in = |rules: &[Rule]| rules.iter().any(|rule| rule.peers.contains(&namespace));
+    for policy in &proposal.policies {
+        let is_resolver = policy.workload == deployment("dns");
+        assert_eq!(lets_in(&policy.ingress), is_resolver, "{}", policy.name);
+        assert!(!lets_in(&policy.egress), "{}", policy.name);
+    }
+}
+
+#[test]
+fn a_namespace_is_left_out_where_a_resolver_would_answer_nobody() {
+    let cluster = cluster(&["api", "dns", "idle", "web"]);
+    let proposal = denied(&cluster, &graph(&[("web", "api", 80)]));
+    assert_eq!(names(&proposal), ["api-deployment", "web-deployment"]);
+    assert_eq!(said(&proposal), [("LeftOut", "dns".to_owned())]);
+}
+
+#[test]
+fn a_namespace_is_left_out_where_a_policy_cannot_be_written() {
+    let cluster = cluster(&["api", "dns", "idle", "web"]);
+    let mut edges = PLAIN.to_vec();
+    edges.push(("api", "web", 0));
+    let proposal = denied(&cluster, &graph(&edges));
+    assert_eq!(names(&proposal), ["dns-deployment"]);
+    let said = said(&proposal);
+    assert_eq!(
+        said,
+        [("LeftOut", "api".to_owned()), ("LeftOut", "web".to_owned())]
+    );
+}
+
+#[test]
+fn a_namespace_without_policies_is_left_alone() {
+    let mut cluster = cluster(&["api", "web"]);
+    cluster.resolvers.clear();
+    let proposal = denied(&cluster, &graph(&[]));
+    assert_eq!((names(&proposal), said(&proposal)), (vec![], vec![]));
+}
+
+/// What a workload asks for holds of its own questions, at both ends, and of nobody else's.
+#[test]
+fn dns_is_allowed_as_each_client_asks_for() {
+    let cluster = cluster(&["api", "db", "dns", "web"]);
+    let mut edges = graph(&[("web", "api", 80), ("api", "db", 90)]);
+    for client in ["api", "web"] {
+        let (mut edge, evidence) = seen(client, "dns", 53, 1);
+        edge.protocol = Protocol::Udp;
+        edges.edges.insert(edge, evidence);
+    }
+    let with = |dns| Options {
+        dns,
+        ..Options::default()
+    };
+    let dns_of = |all: Dns, of_web: Dns| {
+        let options = OptionsFor {
+            cluster: with(all),
+            workloads: [(deployment("web"), with(of_web))].into(),
+            namespaces: BTreeMap::new(),
+        };
+        let proposal = synthesise_for(&edges, &cluster, &options);
+        let asked = ["api", "db", "web"].map(|name| {
+            let rules = egress(&proposal, name).unwrap_or_default();
+            let ports = rules.into_iter().flat_map(|(_, ports)| ports);
+            ports
+                .filter(|port| port.ends_with(" 53"))
+                .collect::<BTreeSet<String>>()
+        });
+        let mut policies = proposal.policies.iter();
+        let dns = policies.find(|policy| policy.workload == deployment("dns"));
+        let edges = dns.into_iter().flat_map(|policy| &policy.ingress);
+        let answered: BTreeSet<String> = edges
+            .flat_map(|rule| &rule.evidence)
+            .map(|support| format!("{} {}", support.edge.client, support.edge.protocol))
+            .collect();
+        (
+            asked.map(|ports| ports.into_iter().collect::<Vec<_>>().join(", ")),
+            answered,
+        )
+    };
+    let clients = |names: &[&str]| -> BTreeSet<String> {
+        names
+            .iter()
+            .map(|name| format!("n/Deployment/{name}"))
+            .collect()
+    };
+    let both = "TCP 53, UDP 53".to_owned();
+    let udp = "UDP 53".to_owned();
+    assert_eq!(
+        dns_of(Dns::Seen, Dns::Pair),
+        (
+            [udp.clone(), String::new(), both.clone()],
+            clients(&["api UDP", "web TCP", "web UDP"])
+        )
+    );
+    assert_eq!(
+        dns_of(Dns::Pair, Dns::Seen),
+        (
+            [both.clone(), String::new(), udp.clone()],
+            clients(&["api TCP", "api UDP", "web UDP"])
+        )
+    );
+    assert_eq!(
+        dns_of(Dns::Seen, Dns::Always),
+        (
+            [udp.clone(), String::new(), both.clone()],
+            clients(&["api UDP", "web TCP", "web UDP"])
+        )
+    );
+    let everybody = ["api TCP", "api UDP", "db TCP", "db UDP"];
+    assert_eq!(
+        dns_of(Dns::Always, Dns::Seen),
+        (
+            [both.clone(), both, udp],
+            clients(&[&everybody[..], &["web UDP"]].concat())
+        )
+    );
+}
+
+/// Traffic from pods' own nodes makes no rule, and is counted for each workload.
+#[test]
+fn probes_are_counted() {
+    let cluster = cluster(&["api", "dns", "web"]);
+    let mut probed = graph(&[("web", "api", 80)]);
+    for port in [1, 2] {
+        let (edge, mut evidence) = seen("web", "dns", port, 1);
+        evidence.own_node = true;
+        evidence.client = None;
+        probed.edges.insert(edge, evidence);
+    }
+    let proposal = synthesise(&probed, &cluster, &Options::default());
+    let counted: Vec<(&str, usize)> = (proposal.findings.iter())
+        .filter_map(|finding| match finding {
+            Finding::OwnNode { workload, edges } => Some((workload.name.as_str(), *edges)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counted, [("dns", 2)]);
+}

@@ -1,0 +1,249 @@
+//! Small clusters by hand: what is too rare among random ones, and what is only said.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
+
+use crate::graph::{Evidence, FlowGraph, ViewEvidence};
+use crate::identity::objects::Labels;
+use crate::identity::{EdgeId, Peer};
+use crate::policy::cluster::Workload;
+use crate::policy::finding::Finding;
+use crate::policy::model::PolicyPeer;
+use crate::policy::options::Ranges;
+use crate::policy::{Cluster, Dns, Options, Proposal, Synthesiser, synthesise};
+
+/// Deployments of one namespace, each selected by its name.
+pub(super) fn cluster(names: &[&str]) -> Cluster {
+    let workload = |name: &&str| {
+        let labels: Labels = [("app".to_owned(), (*name).to_owned())].into();
+        let workload = Workload {
+            selector: labels.clone(),
+            label_sets: [labels].into(),
+            ..Workload::default()
+        };
+        (deployment(name), workload)
+    };
+    Cluster {
+        workloads: names.iter().map(workload).collect(),
+        resolvers: [(deployment("dns"), 53)].into(),
+        ..Cluster::default()
+    }
+}
+
+pub(super) fn deployment(name: &str) -> WorkloadName {
+    WorkloadName::new("n", "Deployment", name)
+}
+
+/// An edge that both ends saw established in an hour.
+pub(super) fn seen(client: &str, server: &str, port: u16, hour: u32) -> (EdgeId, Evidence) {
+    let edge = EdgeId {
+        client: Peer::Workload(deployment(client)),
+        server: Peer::Workload(deployment(server)),
+        protocol: Protocol::Tcp,
+        port,
+    };
+    let mut view = ViewEvidence::default();
+    view.counts.established = 1;
+    view.windows.insert(hour);
+    let evidence = Evidence {
+        client: Some(view.clone()),
+        server: Some(view),
+        ..Evidence::default()
+    };
+    (edge, evidence)
+}
+
+fn names(names: &[&str]) -> BTreeSet<WorkloadName> {
+    names.iter().map(|name| deployment(name)).collect()
+}
+
+pub(super) fn always() -> Options {
+    Options {
+        dns: Dns::Always,
+        ..Options::default()
+    }
+}
+
+pub(super) fn graph(edges: &[(&str, &str, u16)]) -> FlowGraph {
+    let edges = edges.iter();
+    FlowGraph {
+        edges: edges
+            .map(|(client, server, port)| seen(client, server, *port, 1))
+            .collect(),
+        ..FlowGraph::default()
+    }
+}
+
+/// The peers and ports of a workload's egress rules.
+pub(super) fn egress(
+    proposal: &Proposal,
+    name: &str,
+) -> Option<Vec<(Vec<PolicyPeer>, Vec<String>)>> {
+    let mut policies = proposal.policies.iter();
+    let policy = policies.find(|policy| policy.workload == deployment(name))?;
+    let rules = policy.egress.iter();
+    let rules = rules.map(|rule| {
+        let ports = rule.ports.iter().map(ToString::to_string);
+        (rule.peers.clone(), ports.collect())
+    });
+    Some(rules.collect())
+}
+
+/// A resolver that no selector matches is left out and told, and hinders nobody.
+#[test]
+fn an_unselectable_resolver_is_no_resolver() {
+    let mut cluster = cluster(&["api", "dns", "web"]);
+    let dns = cluster
+        .workloads
+        .get_mut(&deployment("dns"))
+        .expect("it is there");
+    dns.label_sets.clear();
+    dns.selector.clear();
+    let proposal = synthesise(&graph(&[("web", "api", 80)]), &cluster, &always());
+    let rules = egress(&proposal, "web").expect("a policy");
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    assert_eq!(rules[0].1, ["TCP 80"]);
+    let words: BTreeSet<&str> = proposal.findings.iter().map(Finding::word).collect();
+    assert!(
+        words.contains("NoResolver") && words.contains("Unselectable"),
+        "{words:?}"
+    );
+}
+
+/// A resolver on its node's network needs no label: it stands as its node's addresses.
+#[test]
+fn a_resolver_on_its_nodes_network_is_addresses() {
+    let mut cluster = cluster(&["api", "dns", "web"]);
+    let dns = cluster
+        .workloads
+        .get_mut(&deployment("dns"))
+        .expect("it is there");
+    (dns.host_network, dns.nodes) = (true, ["one".to_owned()].into());
+    dns.label_sets.clear();
+    dns.selector.clear();
+    cluster.nodes = [("one".to_owned(), [IpAddr::from([192, 0, 2, 1])].into())].into();
+    let proposal = synthesise(&graph(&[("web", "api", 80)]), &cluster, &always());
+    let rules = egress(&proposal, "web").expect("a policy");
+    let block = PolicyPeer::Block("192.0.2.1/32".parse().unwrap());
+    let ports = vec!["TCP 53".to_owned(), "UDP 53".to_owned()];
+    assert!(rules.contains(&(vec![block], ports)), "{rules:?}");
+    assert!(
+        !proposal
+            .findings
+            .iter()
+            .any(|finding| finding.word() == "NoResolver")
+    );
+}
+
+/// Edges that were not established are counted, each once, and nothing is said if there is none.
+#[test]
+fn what_was_not_established_is_counted() {
+    let cluster = cluster(&["api", "db", "web"]);
+    let counted = |refused: &[(&str, &str, u16)]| {
+        let mut graph = graph(&[("web", "api", 80)]);
+        for (client, server, port) in refused {
+            let (edge, mut evidence) = seen(client, server, *port, 1);
+            for view in [&mut evidence.client, &mut evidence.server] {
+                let view = view.as_mut().expect("both saw it");
+                (view.counts.established, view.counts.refused) = (0, 1);
+            }
+            graph.edges.insert(edge, evidence);
+        }
+        let proposal = synthesise(&graph, &cluster, &Options::default());
+        proposal
+            .findings
+            .into_iter()
+            .find_map(|finding| match finding {
+                Finding::NotEstablished { edges } => Some(edges),
+                _ => None,
+            })
+    };
+    assert_eq!(counted(&[]), None);
+    assert_eq!(counted(&[("web", "db", 1)]), Some(1));
+    assert_eq!(
+        counted(&[("web", "db", 1), ("db", "api", 2), ("web", "api", 3)]),
+        Some(3)
+    );
+}
+
+/// A first edge changes the resolvers' policies too where DNS is always allowed; a later one does not.
+#[test]
+fn an_edge_names_whose_policies_change() {
+    let cluster = cluster(&["api", "db", "dns", "web"]);
+    for (dns, first) in [
+        (Dns::Seen, &["api", "web"][..]),
+        (Dns::Pair, &["api", "web"]),
+        (Dns::Always, &["api", "dns", "web"]),
+    ] {
+        let options = Options {
+            dns,
+            ..Options::default()
+        };
+        let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.into()));
+        let mut learn = |client, server, port| {
+            let (edge, evidence) = seen(client, server, port, 1);
+            synthesiser.learn(&edge, &evidence)
+        };
+        assert_eq!(learn("web", "api", 80), names(first), "{dns:?}");
+        assert_eq!(learn("web", "api", 81), names(&["api", "web"]), "{dns:?}");
+    }
+}
+
+/// A port that makes a range known changes the policies of all that were seen to use the range, and they hold it all.
+#[test]
+fn a_range_is_known_to_all_of_a_servers_clients() {
+    let cluster = cluster(&["ftp", "one", "two", "other"]);
+    let options = Options {
+        ranges: Ranges::Infer,
+        ..Options::default()
+    };
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.into()));
+    let mut learn = |client: &str, port: u16| {
+        let (edge, evidence) = seen(client, "ftp", port, 7);
+        synthesiser.learn(&edge, &evidence)
+    };
+    for port in 0..9 {
+        learn("one", 30_000 + 10 * port);
+    }
+    assert_eq!(learn("two", 30_090), names(&["ftp", "one", "two"]));
+    let ports = |name: &str| -> Vec<String> {
+        let policy = synthesiser.resynthesise(&deployment(name)).0.unwrap();
+        let rules = policy.ingress.iter().chain(&policy.egress);
+        let ports = rules.flat_map(|rule| &rule.ports);
+        ports.map(ToString::to_string).collect()
+    };
+    for name in ["ftp", "one", "two"] {
+        assert_eq!(ports(name), ["TCP 29991-30099"], "{name}");
+    }
+}
+
+/// A port that was in use for hours is none of a range, also where its last hour is not its only one.
+#[test]
+fn ports_of_several_hours_are_no_range() {
+    let cluster = cluster(&["ftp", "one"]);
+    let options = Options {
+        ranges: Ranges::Infer,
+        ..Options::default()
+    };
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.into()));
+    for port in 0..12 {
+        let (edge, mut evidence) = seen("one", "ftp", 30_000 + 10 * port, 7);
+        for view in [&mut evidence.client, &mut evidence.server] {
+            view.as_mut().unwrap().windows.insert(9);
+        }
+        synthesiser.learn(&edge, &evidence);
+    }
+    let (policy, _) = synthesiser.resynthesise(&deployment("ftp"));
+    assert!(
+        policy
+            .unwrap()
+            .ingress
+            .iter()
+            .flat_map(|rule| &rule.ports)
+            .all(|port| port.end_port.is_none())
+    );
+}
