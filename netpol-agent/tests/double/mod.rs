@@ -4,7 +4,7 @@
 //! What it keeps to, each with a test in `tests/api_double.rs`: resource versions and their conflicts, server-side apply with
 //! the ownership of fields, merge patches, the status subresource, deletion with preconditions, finalizers and owners,
 //! generated names, terminating namespaces, watches that end in every way that they end in, TokenReview,
-//! SubjectAccessReview and TokenRequest.
+//! SubjectAccessReview and TokenRequest, dry runs.
 //!
 //! What it does not do: schemas, defaults, admission, and rights, unless a test asks for rights by tokens.
 
@@ -48,6 +48,11 @@ pub(crate) struct Shared {
 impl ApiServer {
     /// A server with the objects of a text of YAML documents.
     pub(crate) async fn start(text: &str) -> Self {
+        Self::start_with(text, Router::new()).await
+    }
+
+    /// The same with routes of a test's own, which come first.
+    pub(crate) async fn start_with(text: &str, own: Router) -> Self {
         let shared = Arc::new(Shared {
             world: Mutex::default(),
             changed: Sender::new(0),
@@ -58,7 +63,8 @@ impl ApiServer {
         let address = listener.local_addr().expect("a bound address");
         let routes = Router::new()
             .fallback(route::handle)
-            .with_state(Arc::clone(&shared));
+            .with_state(Arc::clone(&shared))
+            .merge(own);
         let task = tokio::spawn(async move {
             let served: Result<(), io::Error> = axum::serve(listener, routes).await;
             served.expect("the server runs until it is dropped");

@@ -12,7 +12,7 @@ use super::kinds;
 pub(super) type Key = (String, String, String);
 
 /// The state of the server. Tests may read and change what is visible to them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     pub(super) version: u64,
     uids: u64,

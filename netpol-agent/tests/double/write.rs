@@ -12,7 +12,22 @@ use super::world::{Request, World};
 use super::{auth, kinds};
 
 /// Answers whatever is not a list or a watch.
+///
+/// A dry run, which a query or the options of a deletion ask for, happens in a copy of the world.
 pub(super) fn answer(
+    world: &mut World,
+    target: &Target,
+    wanted: &Wanted,
+    request: &Request,
+) -> Result<Response, Failure> {
+    let asked = wanted.query.get("dryRun").is_some_and(|run| run == "All");
+    match asked || request.body["dryRun"] == json!(["All"]) {
+        true => answer_in(&mut world.clone(), target, wanted, request),
+        false => answer_in(world, target, wanted, request),
+    }
+}
+
+fn answer_in(
     world: &mut World,
     target: &Target,
     wanted: &Wanted,
