@@ -1,16 +1,21 @@
-//! Builds the kernel program for the bpf target, so that the library can embed it.
+//! Embeds the manifests, and builds the kernel program for the bpf target, so that the library can embed it.
 
+#[path = "build/manifests.rs"]
+mod manifests;
 #[cfg(feature = "ebpf")]
 #[path = "build/toolchain.rs"]
 mod toolchain;
 
 #[cfg(feature = "ebpf")]
 fn main() -> anyhow::Result<()> {
+    manifests::embed()?;
     program::build()
 }
 
 #[cfg(not(feature = "ebpf"))]
-fn main() {}
+fn main() -> anyhow::Result<()> {
+    manifests::embed()
+}
 
 #[cfg(feature = "ebpf")]
 mod program {

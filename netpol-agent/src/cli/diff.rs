@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::cluster::NamespaceFlags;
 use super::inputs::check_stdin;
+use super::learned;
 use super::origin::{Objects, Origin, Policies};
 use super::output::print;
 use super::parties;
 use super::policies;
-use super::proposals::proposals;
 use super::reading::ReadingFlags;
 use super::wording;
 use crate::inventory::Inventory;
@@ -98,7 +98,9 @@ impl Arguments {
             }
             (None, _, Origin::Cluster(live)) => {
                 let namespace = self.namespaces.of(&live.session);
-                let proposed = proposals(&live.session, namespace.as_deref())?;
+                let cluster = live.session.cluster();
+                let learned = learned::list(cluster, namespace.as_deref());
+                let proposed = learned::proposals(&live.session.wait(learned)?);
                 let before: Vec<NetworkPolicy> = in_force();
                 let after = replaced(&before, proposed);
                 Ok((before, after))

@@ -1,5 +1,21 @@
 //! What commands look like in use, as their help shows it. A test runs each through the parser.
 
+pub(super) const APPROVE: &str = "\
+Examples:
+  # One violation, by its id
+  kubectl netpol approve 3f9a61c2 -n shop
+
+  # The side of an edge that is in your namespace
+  kubectl netpol approve -n pay --edge \"shop/Deployment/web -> pay/Deployment/api 8080/TCP\"
+
+  # All that is open in a namespace, tried without changing anything
+  kubectl netpol approve --every -n shop --dry-run";
+
+pub(super) const AUDIT: &str = "\
+Examples:
+  # From now on, tell what goes beyond what was learned
+  kubectl netpol audit shop --wait";
+
 pub(super) const CHECK: &str = "\
 Examples:
   # Would the policies in git have denied anything that was seen?
@@ -34,6 +50,14 @@ Examples:
 
   # What changes from one folder to another
   kubectl netpol diff old/ new/ --inventory cluster.yaml";
+
+pub(super) const ENFORCE: &str = "\
+Examples:
+  # Would I be allowed to, and which workloads would be refused?
+  kubectl netpol enforce shop --dry-run
+
+  # Do it, and wait until all of it is in force
+  kubectl netpol enforce shop --wait --timeout 30m";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:
@@ -76,9 +100,35 @@ Examples:
   # A drawing of recorded flows
   kubectl netpol graph --inventory cluster.yaml --flows flows.jsonl -o svg > graph.svg";
 
+pub(super) const INSTALL: &str = "\
+Examples:
+  # Would the API server accept all of it?
+  kubectl netpol install --dry-run
+
+  # Install, and wait until everything runs
+  kubectl netpol install";
+
+pub(super) const LEARN: &str = "\
+Examples:
+  # Back to learning: policies that were in force are taken away
+  kubectl netpol learn shop --wait";
+
 pub(super) const MAN: &str = "\
 Examples:
   kubectl netpol man --out-dir man/";
+
+pub(super) const REJECT: &str = "\
+Examples:
+  # Two violations that are to stay denied
+  kubectl netpol reject 3f9a61c2 77b01e9d -n shop";
+
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  # Take one workload's policy off
+  kubectl netpol rollback Deployment/web -n shop
+
+  # Put it on again
+  kubectl netpol rollback Deployment/web -n shop --undo";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -87,3 +137,19 @@ Examples:
 
   # How much of what recorded flows would have shown is known
   kubectl netpol status --inventory cluster.yaml --flows flows.jsonl";
+
+pub(super) const UNINSTALL: &str = "\
+Examples:
+  # What would be removed?
+  kubectl netpol uninstall --dry-run
+
+  # Remove everything but what people decided
+  kubectl netpol uninstall";
+
+pub(super) const VIOLATIONS: &str = "\
+Examples:
+  # What waits for a decision in a namespace
+  kubectl netpol violations -n shop
+
+  # Everywhere, with what would allow each
+  kubectl netpol violations -A -o json";

@@ -97,7 +97,12 @@ impl Inputs {
         }
     }
 
-    pub(super) fn load_from(&self, mut origin: Origin<'_>) -> anyhow::Result<Loaded> {
+    /// Whether nothing names a file, so that a cluster is asked.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.objects.inventory.is_empty() && self.sources() == 0
+    }
+
+    fn load_from(&self, mut origin: Origin<'_>) -> anyhow::Result<Loaded> {
         let mut inventory = origin.inventory(Policies::Aside)?;
         let mut index = inventory.take_index();
         let namespace = self.namespace(&origin);

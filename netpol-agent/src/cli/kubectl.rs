@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::{
-    check, completion, connectivity, diff, examples, explain, flows, generate, graph, man, output,
-    status,
+    check, completion, connectivity, decide, diff, examples, explain, flows, generate, graph,
+    install, man, mode, output, rollback, status, uninstall, violations,
 };
+use crate::crd::Mode;
 
 /// Learn NetworkPolicies from real traffic.
 ///
@@ -29,6 +30,12 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Allow violations from now on, on every side that you may change
+    #[command(after_help = examples::APPROVE)]
+    Approve(decide::Arguments),
+    /// Freeze what a namespace's workloads may do, and tell what goes beyond it
+    #[command(after_help = examples::AUDIT)]
+    Audit(mode::Arguments),
     #[command(after_help = examples::CHECK)]
     Check(check::Arguments),
     #[command(after_help = examples::COMPLETION)]
@@ -37,6 +44,9 @@ enum Command {
     Connectivity(connectivity::Arguments),
     #[command(after_help = examples::DIFF)]
     Diff(diff::Arguments),
+    /// Put a namespace's policies into force, workload by workload
+    #[command(after_help = examples::ENFORCE)]
+    Enforce(mode::Arguments),
     #[command(after_help = examples::EXPLAIN)]
     Explain(explain::Arguments),
     #[command(after_help = examples::FLOWS)]
@@ -45,10 +55,24 @@ enum Command {
     Generate(Box<generate::Arguments>),
     #[command(after_help = examples::GRAPH)]
     Graph(Box<graph::Arguments>),
+    #[command(after_help = examples::INSTALL)]
+    Install(install::Arguments),
+    /// Learn what a namespace's workloads do; policies of ours that are in force there are taken away
+    #[command(after_help = examples::LEARN)]
+    Learn(mode::Arguments),
     #[command(after_help = examples::MAN, hide = true)]
     Man(man::Arguments),
+    /// Deny violations for good, and be told of them no more
+    #[command(after_help = examples::REJECT)]
+    Reject(decide::Arguments),
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback(rollback::Arguments),
     #[command(after_help = examples::STATUS)]
     Status(Box<status::Arguments>),
+    #[command(after_help = examples::UNINSTALL)]
+    Uninstall(uninstall::Arguments),
+    #[command(after_help = examples::VIOLATIONS)]
+    Violations(violations::Arguments),
 }
 
 /// Runs the command and tells the exit code: 0, 1 where a yes/no question is answered no, 2 on an error.
@@ -62,16 +86,25 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Approve(arguments) => arguments.run(decide::Decision::Approve),
+            Self::Audit(arguments) => arguments.run(Mode::Audit),
             Self::Check(arguments) => arguments.run(),
             Self::Completion(arguments) => arguments.run(),
             Self::Connectivity(arguments) => arguments.run(),
             Self::Diff(arguments) => arguments.run(),
+            Self::Enforce(arguments) => arguments.run(Mode::Enforce),
             Self::Explain(arguments) => arguments.run(),
             Self::Flows(arguments) => arguments.run(),
             Self::Generate(arguments) => arguments.run(),
             Self::Graph(arguments) => arguments.run(),
+            Self::Install(arguments) => arguments.run(),
+            Self::Learn(arguments) => arguments.run(Mode::Learn),
             Self::Man(arguments) => arguments.run(),
+            Self::Reject(arguments) => arguments.run(decide::Decision::Reject),
+            Self::Rollback(arguments) => arguments.run(),
             Self::Status(arguments) => arguments.run(),
+            Self::Uninstall(arguments) => arguments.run(),
+            Self::Violations(arguments) => arguments.run(),
         }
     }
 }
@@ -94,11 +127,19 @@ mod tests {
         let lines = lines.map(|line| line.strip_prefix("source <(").unwrap_or(line));
         let lines = lines.filter(|line| line.starts_with("kubectl"));
         let line = |line: &str| {
-            let command = line.trim_end_matches(')').split(" > ").next();
+            let command = match line.contains('"') {
+                true => Some(line),
+                false => line.trim_end_matches(')').split(" > ").next(),
+            };
             let words = command
                 .unwrap_or_default()
                 .replace("kubectl netpol", "kubectl-netpol");
-            words.split_whitespace().map(str::to_owned).collect()
+            let parts = words.split('"').enumerate();
+            let split = parts.flat_map(|(number, part)| match number % 2 {
+                0 => part.split_whitespace().collect(),
+                _ => vec![part],
+            });
+            split.map(str::to_owned).collect()
         };
         lines.map(line).collect()
     }

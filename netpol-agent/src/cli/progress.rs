@@ -69,6 +69,11 @@ impl Waiting {
         bar.enable_steady_tick(Duration::from_millis(250));
         Self { bar }
     }
+
+    /// Shows something else instead.
+    pub(super) fn now(&self, what: String) {
+        self.bar.set_message(what);
+    }
 }
 
 impl Drop for Waiting {

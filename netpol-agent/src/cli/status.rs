@@ -11,13 +11,17 @@ use netpol_common::names::WorkloadName;
 use serde_json::{Value, json};
 
 use super::inputs::Inputs;
+use super::live_status;
 use super::options::rejected;
 use super::output::print;
 use crate::policy::OneWay;
 use crate::policy::coverage::complete::{self, Completeness, Requirements};
 use crate::policy::coverage::{self, Coverage, Estimate, Numbers, Sight, bootstrap};
 
-/// Tell how much of each workload's traffic is known, and what is missing before it is complete
+/// Tell how netpol is, how much of each workload's traffic is known, and what is missing before it is complete
+///
+/// From files, the estimates are made here, as --window, --min-coverage, --complete-hours and --one-way say; in a cluster,
+/// the controller has made them.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -94,6 +98,11 @@ impl Arguments {
             );
         }
         let reject = rejected(&self.reject)?;
+        if self.inputs.is_cluster() {
+            let as_json = matches!(self.output, Format::Json);
+            let flags = &self.inputs.objects.cluster;
+            return live_status::run(flags, &self.inputs.namespaces, as_json);
+        }
         let loaded = self.inputs.load()?;
         let options = coverage::Options {
             hours: self.window,

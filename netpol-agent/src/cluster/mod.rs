@@ -8,6 +8,7 @@
 pub mod access;
 mod connect;
 mod error;
+pub mod manifests;
 pub mod overview;
 mod problem;
 mod read;

@@ -1,6 +1,7 @@
 //! A cluster for code that waits: commands do one thing after another.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::runtime::Runtime;
@@ -52,6 +53,11 @@ impl Session {
     /// Waits for something.
     pub fn wait<F: Future>(&self, what: F) -> F::Output {
         self.runtime.block_on(what)
+    }
+
+    /// Waits for some time.
+    pub fn sleep(&self, time: Duration) {
+        self.wait(async move { tokio::time::sleep(time).await });
     }
 
     /// A connection to the aggregator.

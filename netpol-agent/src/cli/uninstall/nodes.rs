@@ -1,0 +1,215 @@
+//! Having every node's agent take its program, links and maps out of the kernel.
+//!
+//! The DaemonSet's own pods do it, with the rights that they have: their command is replaced by `detach`, all of them at
+//! once, and a pod whose command has ended well has detached its node.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Container, ContainerState, EnvVar, Pod};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use netpol_common::names::cluster::{AGENT_DAEMON_SET, NAMESPACE};
+use serde_json::{Value, json};
+
+use super::super::learned::FIELD_MANAGER;
+use super::PAUSE;
+use crate::cluster::{Cluster, ClusterError, Session};
+
+/// By this annotation the pods that detach are told from those that observe.
+const DETACHING: &str = "netpol.io/detaching";
+
+/// What became of the nodes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Nodes {
+    /// How many are detached.
+    pub(super) done: usize,
+    /// Those that are not.
+    pub(super) left: BTreeSet<String>,
+}
+
+/// Detaches on every node that runs an agent, or gives up in the end; nothing if there is no DaemonSet.
+pub(super) fn detach(
+    session: &Session,
+    patience: Duration,
+    progress: impl Fn(usize, usize),
+) -> Result<Option<Nodes>, ClusterError> {
+    let cluster = session.cluster();
+    if !session.wait(replace_command(cluster))? {
+        return Ok(None);
+    }
+    let until = Instant::now() + patience;
+    loop {
+        let (pods, wanted) = session.wait(pods(cluster))?;
+        let nodes = judge(&pods);
+        let all = nodes.done + nodes.left.len();
+        progress(nodes.done, all.max(wanted));
+        let over = nodes.left.is_empty() && nodes.done >= wanted;
+        if over || Instant::now() >= until {
+            return Ok(Some(nodes));
+        }
+        session.sleep(PAUSE);
+    }
+}
+
+/// Replaces what the DaemonSet's pods run. Returns whether there is one.
+async fn replace_command(cluster: &Cluster) -> Result<bool, ClusterError> {
+    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {NAMESPACE:?}");
+    let known = api.get_opt(AGENT_DAEMON_SET);
+    let Some(known) = cluster.ask(format!("get {place}"), known).await? else {
+        return Ok(false);
+    };
+    let patch = Patch::Merge(patch(&known));
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patched = api.patch(AGENT_DAEMON_SET, &parameters, &patch);
+    cluster.ask(format!("patch {place}"), patched).await?;
+    Ok(true)
+}
+
+fn patch(known: &DaemonSet) -> Value {
+    let template = known
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let containers = template
+        .map(|spec| spec.containers.clone())
+        .unwrap_or_default();
+    let containers: Vec<Container> = containers.into_iter().map(detaching).collect();
+    json!({
+        "metadata": {"resourceVersion": known.resource_version()},
+        "spec": {
+            // All nodes at once: pods that detach never become ready.
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
+            "template": {
+                "metadata": {"annotations": {DETACHING: "true"}},
+                "spec": {"containers": containers},
+            },
+        },
+    })
+}
+
+/// The same container, with another command and no probes.
+fn detaching(mut container: Container) -> Container {
+    container.args = Some(vec!["detach".to_owned()]);
+    container.env.get_or_insert_default().push(EnvVar {
+        name: "NETPOL_DISCARD".to_owned(),
+        value: Some("true".to_owned()),
+        value_from: None,
+    });
+    Container {
+        liveness_probe: None,
+        readiness_probe: None,
+        startup_probe: None,
+        ports: None,
+        ..container
+    }
+}
+
+/// The agents' pods, and on how many nodes there is to be one.
+async fn pods(cluster: &Cluster) -> Result<(Vec<Pod>, usize), ClusterError> {
+    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {NAMESPACE:?}");
+    let known = cluster
+        .ask(format!("get {place}"), api.get(AGENT_DAEMON_SET))
+        .await?;
+    let wanted = known
+        .status
+        .map_or(0, |status| status.desired_number_scheduled);
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let labels = format!("app.kubernetes.io/name={AGENT_DAEMON_SET}");
+    let parameters = ListParams::default().labels(&labels);
+    let listed = cluster.ask(
+        format!("list pods in namespace {NAMESPACE:?}"),
+        api.list(&parameters),
+    );
+    Ok((listed.await?.items, usize::try_from(wanted).unwrap_or(0)))
+}
+
+/// Which nodes are detached, by what their pods' containers came to.
+fn judge(pods: &[Pod]) -> Nodes {
+    let mut nodes = Nodes::default();
+    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let done: BTreeSet<String> = pods
+        .iter()
+        .filter(|pod| is_detached(pod))
+        .filter_map(node)
+        .collect();
+    nodes.left = pods
+        .iter()
+        .filter_map(node)
+        .filter(|node| !done.contains(node))
+        .collect();
+    nodes.done = done.len();
+    nodes
+}
+
+/// Whether a pod that detaches has done so. Its container is started again and again, so the last end counts too.
+fn is_detached(pod: &Pod) -> bool {
+    let ended_well = |state: &Option<ContainerState>| {
+        let ended = state.as_ref().and_then(|state| state.terminated.as_ref());
+        ended.is_some_and(|ended| ended.exit_code == 0)
+    };
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    let mut statuses = statuses.into_iter().flatten();
+    pod.annotations().contains_key(DETACHING)
+        && statuses.any(|status| ended_well(&status.state) || ended_well(&status.last_state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(node: &str, detaching: bool, state: Value) -> Pod {
+        let annotations = if detaching {
+            json!({DETACHING: "true"})
+        } else {
+            json!({})
+        };
+        let pod = json!({
+            "metadata": {"name": node, "annotations": annotations},
+            "spec": {"nodeName": node, "containers": []},
+            "status": {"containerStatuses": [{"name": "agent", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state}]},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_node_is_detached_when_its_command_has_ended_well() {
+        let ended = |code: i32| json!({"terminated": {"exitCode": code}});
+        let pods = [
+            pod("a", true, ended(0)),
+            pod("b", true, ended(2)),
+            pod("c", true, json!({"running": {}})),
+            // An agent that observes and ended before the command was replaced.
+            pod("d", false, ended(0)),
+        ];
+        let left = ["b", "c", "d"].map(str::to_owned).into();
+        assert_eq!(judge(&pods), Nodes { done: 1, left });
+    }
+
+    #[test]
+    fn the_command_is_replaced_and_nothing_waits_for_it() {
+        let known = json!({
+            "metadata": {"name": "netpol-agent", "resourceVersion": "5"},
+            "spec": {"selector": {}, "template": {"spec": {"containers": [{
+                "name": "agent", "image": "i", "args": ["node"],
+                "livenessProbe": {"periodSeconds": 5}, "volumeMounts": [{"name": "bpffs", "mountPath": "/sys/fs/bpf"}],
+            }]}}},
+        });
+        let patch = patch(&serde_json::from_value(known).unwrap());
+        let container = &patch["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["args"], json!(["detach"]));
+        assert!(container.get("livenessProbe").is_none());
+        assert_eq!(container["volumeMounts"][0]["name"], "bpffs");
+        assert_eq!(patch["metadata"]["resourceVersion"], "5");
+    }
+}

@@ -1,0 +1,345 @@
+//! Installing and uninstalling.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, run};
+
+/// Does the part of the cluster's own controllers while a command runs.
+fn meanwhile<T>(
+    cluster: &Cluster,
+    part: impl Fn(&Cluster) + Sync,
+    command: impl FnOnce() -> T,
+) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                part(cluster);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let done = command();
+        over.store(true, Ordering::Relaxed);
+        done
+    })
+}
+
+/// Gives an object a status, if it is there and has another one.
+fn give_status(cluster: &Cluster, plural: &str, namespace: &str, name: &str, status: Value) {
+    let mut object = cluster.api.get(plural, namespace, name);
+    if !object.is_null() && object["status"] != status {
+        object["status"] = status;
+        cluster.api.apply(object);
+    }
+}
+
+/// Everything that was applied comes up.
+fn comes_up(cluster: &Cluster) {
+    let established = json!({"conditions": [{"type": "Established", "status": "True"}]});
+    let definition = "learnedpolicies.netpol.io";
+    give_status(
+        cluster,
+        "customresourcedefinitions",
+        "",
+        definition,
+        established,
+    );
+    let available = json!({"observedGeneration": 9, "updatedReplicas": 1, "availableReplicas": 1});
+    give_status(
+        cluster,
+        "deployments",
+        "netpol-system",
+        "netpol-aggregator",
+        available,
+    );
+    let ready = json!({"observedGeneration": 9, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2});
+    give_status(
+        cluster,
+        "daemonsets",
+        "netpol-system",
+        "netpol-agent",
+        ready,
+    );
+}
+
+/// The agents' pods once their command is `detach`; the one on `stuck` does not end.
+fn detaches(cluster: &Cluster, stuck: &str) {
+    if cluster
+        .api
+        .get("deployments", "netpol-system", "netpol-aggregator")["spec"]["replicas"]
+        == 0
+        && !cluster
+            .api
+            .get("pods", "netpol-system", "netpol-aggregator-0")
+            .is_null()
+    {
+        cluster
+            .api
+            .delete("pods", "netpol-system", "netpol-aggregator-0");
+    }
+    let set = cluster
+        .api
+        .get("daemonsets", "netpol-system", "netpol-agent");
+    let template = &set["spec"]["template"];
+    if template["spec"]["containers"][0]["args"] != json!(["detach"]) {
+        return;
+    }
+    for node in ["a", "b"] {
+        let state = match node == stuck {
+            true => json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}}),
+            false => json!({"terminated": {"exitCode": 0}}),
+        };
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("netpol-agent-{node}"), "namespace": "netpol-system",
+                "labels": {"app.kubernetes.io/name": "netpol-agent"},
+                "annotations": template["metadata"]["annotations"]},
+            "spec": {"nodeName": node, "containers": []},
+            "status": {"containerStatuses": [{"name": "agent", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": state}]},
+        });
+        if cluster
+            .api
+            .get("pods", "netpol-system", &format!("netpol-agent-{node}"))
+            .is_null()
+        {
+            cluster.api.apply(pod);
+        }
+    }
+}
+
+fn installed() -> Cluster {
+    let cluster = Cluster::new();
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
+    assert_eq!(code, Some(0), "{problems}");
+    comes_up(&cluster);
+    cluster
+}
+
+/// Applies a policy as a field manager, owned by a LearnedPolicy or by nobody.
+fn policy(cluster: &Cluster, manager: &str, name: &str, owned: bool) {
+    let kind = GroupVersionKind::gvk("networking.k8s.io", "v1", "NetworkPolicy");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "networkpolicies");
+    let client = {
+        let _guard = cluster.runtime.enter();
+        cluster.api.client_with(crate::support::TOKEN)
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client, "shop", &resource);
+    let mut object = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name},
+        "spec": {"podSelector": {}},
+    });
+    if owned {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "netpol.io/v1alpha1", "kind": "LearnedPolicy", "name": name, "uid": "u",
+        }]);
+    }
+    let parameters = PatchParams::apply(manager);
+    let applied = cluster
+        .runtime
+        .block_on(api.patch(name, &parameters, &Patch::Apply(object)));
+    applied.expect("a policy");
+}
+
+#[test]
+fn a_dry_run_asks_and_changes_nothing() {
+    let cluster = Cluster::new();
+    let (code, out, problems) = run(&mut cluster.netpol(&["install", "--dry-run"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        out.contains("deployment.apps/netpol-aggregator serverside-applied (server dry run)"),
+        "{out}"
+    );
+    assert!(
+        cluster.api.all("deployments").is_empty() && cluster.api.all("clusterroles").is_empty()
+    );
+}
+
+#[test]
+fn installing_waits_until_everything_runs() {
+    let cluster = Cluster::new();
+    let mut command = cluster.netpol(&[
+        "install",
+        "--image",
+        "registry.example/netpol:1",
+        "--timeout",
+        "60s",
+    ]);
+    let (code, out, problems) = meanwhile(&cluster, comes_up, || run(&mut command));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        out.ends_with(
+            "netpol is installed and learns; `kubectl netpol status -A` tells how far it is\n"
+        ),
+        "{out}"
+    );
+    let set = cluster
+        .api
+        .get("daemonsets", "netpol-system", "netpol-agent");
+    assert_eq!(
+        set["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.example/netpol:1"
+    );
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
+    assert_eq!(code, Some(0), "once more: {problems}");
+}
+
+#[test]
+fn what_does_not_come_up_is_named() {
+    let cluster = Cluster::new();
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--timeout", "1s"]));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("and time is up"), "{problems}");
+    let (code, _, problems) =
+        run(&mut cluster.netpol(&["install", "--netpol-namespace", "elsewhere"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        problems.contains("use the chart for another one"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn what_somebody_else_set_is_not_taken_over_unasked() {
+    let cluster = Cluster::new();
+    let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "deployments");
+    let client = {
+        let _guard = cluster.runtime.enter();
+        cluster.api.client_with(crate::support::TOKEN)
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client, "netpol-system", &resource);
+    let own = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "netpol-aggregator"},
+        "spec": {"replicas": 5}});
+    let parameters = PatchParams::apply("flux");
+    let own = Patch::Apply(own);
+    let patched = api.patch("netpol-aggregator", &parameters, &own);
+    cluster.runtime.block_on(patched).expect("a deployment");
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("--force-conflicts"), "{problems}");
+    assert!(
+        cluster.api.all("clusterroles").is_empty(),
+        "nothing is applied before all of it is accepted"
+    );
+    let (code, _, problems) =
+        run(&mut cluster.netpol(&["install", "--no-wait", "--force-conflicts"]));
+    assert_eq!(code, Some(0), "{problems}");
+    let replicas = cluster
+        .api
+        .get("deployments", "netpol-system", "netpol-aggregator")["spec"]["replicas"]
+        .clone();
+    assert_eq!(replicas, 1);
+}
+
+#[test]
+fn uninstalling_leaves_what_people_decided_and_what_is_not_ours() {
+    let cluster = installed();
+    policy(&cluster, "netpol", "web-deployment", true);
+    policy(&cluster, "netpol", "unowned", false);
+    policy(&cluster, "kubectl", "somebodys", true);
+    cluster.learned(
+        "shop",
+        "web-deployment",
+        json!({"approved": ["kept"]}),
+        json!({}),
+    );
+    let before = cluster.api.writes().len();
+    let mut command = cluster.netpol(&["uninstall", "--timeout", "60s"]);
+    let (code, out, problems) = meanwhile(
+        &cluster,
+        |cluster| detaches(cluster, ""),
+        || run(&mut command),
+    );
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(out.contains("1 policies of netpol's removed"), "{out}");
+    assert!(out.contains("detached on 2 nodes"), "{out}");
+    assert!(
+        problems.contains("left: ") && problems.contains("its 1 LearnedPolicies"),
+        "{problems}"
+    );
+    let names = |plural: &str| -> Vec<Value> {
+        cluster
+            .api
+            .all(plural)
+            .iter()
+            .map(|object| object["metadata"]["name"].clone())
+            .collect()
+    };
+    assert_eq!(names("networkpolicies"), ["somebodys", "unowned"]);
+    assert_eq!(names("learnedpolicies"), ["web-deployment"]);
+    assert_eq!(
+        names("customresourcedefinitions"),
+        ["learnedpolicies.netpol.io"]
+    );
+    for gone in [
+        "deployments",
+        "daemonsets",
+        "clusterroles",
+        "clusterrolebindings",
+    ] {
+        assert!(names(gone).is_empty(), "{gone}");
+    }
+    let briefs: Vec<String> = cluster.api.writes()[before..]
+        .iter()
+        .map(|write| write.brief())
+        .collect();
+    let expected = [
+        "patch netpol-system/deployments/netpol-aggregator",
+        "delete shop/networkpolicies/web-deployment",
+        "patch netpol-system/daemonsets/netpol-agent",
+    ];
+    assert_eq!(briefs[..3], expected);
+    let (code, _, problems) = run(&mut cluster.netpol(&["uninstall"]));
+    assert_eq!(code, Some(0), "once more: {problems}");
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_named_and_may_be_left() {
+    let cluster = installed();
+    let stuck = |cluster: &Cluster| detaches(cluster, "b");
+    let mut command = cluster.netpol(&["uninstall", "--timeout", "3s"]);
+    let (code, _, problems) = meanwhile(&cluster, stuck, || run(&mut command));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("not detached in time on b"), "{problems}");
+    assert_eq!(cluster.api.all("daemonsets").len(), 1);
+    let (code, _, problems) =
+        run(&mut cluster.netpol(&["uninstall", "--timeout", "1s", "--leave-nodes"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(problems.contains("not detached on b"), "{problems}");
+    assert!(cluster.api.all("daemonsets").is_empty());
+}
+
+#[test]
+fn uninstalling_is_tried_without_changing_anything() {
+    let cluster = installed();
+    policy(&cluster, "netpol", "web-deployment", true);
+    let before = cluster.api.world().all("networkpolicies");
+    let (code, out, problems) = run(&mut cluster.netpol(&["uninstall", "--dry-run"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        out.contains("1 policies of netpol's removed (server dry run)"),
+        "{out}"
+    );
+    assert_eq!(cluster.api.world().all("networkpolicies"), before);
+    assert_eq!(cluster.api.all("daemonsets").len(), 1);
+    cluster.revoke_all();
+    cluster.grant(
+        "create",
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "",
+    );
+    cluster.grant("patch", "apps", "deployments", "");
+    let (code, _, problems) = run(&mut cluster.netpol(&["uninstall"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        problems.contains("you may not list networkpolicies.networking.k8s.io"),
+        "{problems}"
+    );
+}

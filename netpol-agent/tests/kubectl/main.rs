@@ -1,0 +1,16 @@
+//! `kubectl-netpol` against a cluster, as a person runs it: the real command, a double of the API server over real HTTP,
+//! and an aggregator of the tests' own behind its port-forward, with real TLS.
+
+mod aggregator;
+mod decisions;
+#[expect(dead_code, reason = "tests/api_double.rs uses all of it")]
+#[path = "../double/mod.rs"]
+mod double;
+mod errors;
+mod forward;
+mod install;
+mod modes;
+mod offline;
+mod reading;
+mod standing;
+mod support;

@@ -1,0 +1,157 @@
+//! Labels of namespaces, and waiting for what they bring about.
+
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, condition, run};
+
+fn label(cluster: &Cluster, namespace: &str) -> Value {
+    cluster.api.get("namespaces", "", namespace)["metadata"]["labels"]["netpol.io/mode"].clone()
+}
+
+fn in_force() -> Value {
+    json!({"workload": "Deployment/web", "namespaceMode": "enforce", "mode": "enforce",
+        "conditions": [condition("Applied", "True", "Applied", "")]})
+}
+
+fn refused() -> Value {
+    json!({"workload": "Deployment/api", "namespaceMode": "enforce", "mode": "enforce", "conditions": [
+        condition("Complete", "False", "TooShort", "3 of 24 h"),
+        condition("Applied", "False", "Refused", "not complete: 3 of 24 h"),
+    ]})
+}
+
+#[test]
+fn a_mode_is_a_label_that_this_command_owns() {
+    let cluster = Cluster::new();
+    for (mode, was) in [
+        ("audit", "no label"),
+        ("enforce", "audit"),
+        ("learn", "enforce"),
+    ] {
+        let (code, out, problems) = run(&mut cluster.netpol(&[mode, "shop"]));
+        assert_eq!(code, Some(0), "{problems}");
+        assert!(
+            out.contains(&format!("netpol.io/mode={mode} (it had {was}")),
+            "{out}"
+        );
+        assert_eq!(label(&cluster, "shop"), mode);
+    }
+    assert_eq!(label(&cluster, "pay"), Value::Null);
+    let writes = cluster.api.writes();
+    let briefs: Vec<String> = writes.iter().map(|write| write.brief()).collect();
+    assert_eq!(briefs, ["patch namespaces/shop"; 3]);
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.manager == "kubectl-netpol" && write.user == "alice")
+    );
+    let (code, out, _) = run(&mut cluster.netpol(&["learn", "shop"]));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("already"), "{out}");
+    assert_eq!(cluster.api.writes().len(), 3, "nothing to write");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_tells_what_would_be_refused() {
+    let cluster = Cluster::new();
+    let status = json!({"workload": "Deployment/api", "mode": "learn", "conditions": [
+        condition("Complete", "False", "TooShort", "3 of 24 h"),
+        condition("NameConflict", "True", "Taken", "somebody else's"),
+    ]});
+    cluster.learned("shop", "api-deployment", Value::Null, status);
+    let (code, out, problems) = run(&mut cluster.netpol(&["enforce", "shop", "--dry-run"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(out.contains("(server dry run)"), "{out}");
+    let expected = "Deployment/api is not enforced as it is: not complete (3 of 24 h); NameConflict (somebody else's)";
+    assert!(problems.contains(expected), "{problems}");
+    assert_eq!(label(&cluster, "shop"), Value::Null);
+}
+
+#[test]
+fn who_may_not_is_told_before_anything_is_tried() {
+    let cluster = Cluster::new();
+    cluster.revoke_all();
+    cluster.grant("get", "", "namespaces", "");
+    cluster.grant(
+        "create",
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "",
+    );
+    let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "shop"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        problems.contains("you may not patch namespaces \"shop\""),
+        "{problems}"
+    );
+    assert!(cluster.api.writes().is_empty());
+    let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "nowhere"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        problems.contains("there is no namespace \"nowhere\""),
+        "{problems}"
+    );
+}
+
+#[test]
+fn waiting_ends_when_all_is_in_force() {
+    let cluster = Cluster::new();
+    cluster.learned(
+        "shop",
+        "web-deployment",
+        Value::Null,
+        json!({"workload": "Deployment/web"}),
+    );
+    let mut command = cluster.netpol(&["enforce", "shop", "--wait", "--timeout", "60s"]);
+    let waiting = std::thread::spawn(move || run(&mut command));
+    // The controller sees the label before it answers.
+    for _ in 0..200 {
+        if label(&cluster, "shop") == "enforce" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(label(&cluster, "shop"), "enforce");
+    cluster.learned("shop", "web-deployment", Value::Null, in_force());
+    let (code, out, problems) = waiting.join().expect("the command ends");
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with("Deployment/web") && line.ends_with("enforce")),
+        "{out}"
+    );
+}
+
+#[test]
+fn refusals_are_told_with_their_reasons() {
+    let cluster = Cluster::new();
+    cluster.learned("shop", "web-deployment", Value::Null, in_force());
+    cluster.learned("shop", "api-deployment", Value::Null, refused());
+    let (code, out, problems) = run(&mut cluster.netpol(&["enforce", "shop", "--wait"]));
+    assert_eq!(code, Some(2));
+    assert!(out.contains("not complete: 3 of 24 h"), "{out}");
+    assert!(
+        problems.contains("1 of 2 workloads are refused"),
+        "{problems}"
+    );
+    assert!(problems.contains("netpol.io/force"), "{problems}");
+}
+
+#[test]
+fn waiting_has_an_end() {
+    let cluster = Cluster::new();
+    cluster.learned(
+        "shop",
+        "web-deployment",
+        Value::Null,
+        json!({"workload": "Deployment/web"}),
+    );
+    let (code, out, problems) =
+        run(&mut cluster.netpol(&["audit", "shop", "--wait", "--timeout", "1s"]));
+    assert_eq!(code, Some(2));
+    assert!(out.contains("pending"), "{out}");
+    assert!(
+        problems.contains("1 of 1 workloads are not through yet"),
+        "{problems}"
+    );
+}
