@@ -36,6 +36,7 @@ pub enum Source {
 
 /// A pod as an observer bound it to an interface.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[serde(from = "flat::Pod")]
 pub struct PodIdentity {
     /// Namespace and name.
     #[serde(flatten)]
@@ -79,6 +80,7 @@ pub struct ObservedKey {
 
 /// Cumulative counts of an edge, with kernel time already turned into wall time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(from = "flat::Edge")]
 pub struct ObservedEdge {
     /// What the counts are of.
     #[serde(flatten)]
@@ -184,6 +186,75 @@ impl From<&ObjectName> for ObjectIdentity {
 impl From<&ObjectIdentity> for ObjectName {
     fn from(name: &ObjectIdentity) -> Self {
         Self::new(&name.namespace, &name.name)
+    }
+}
+
+/// What is read in great numbers, field by field: `flatten` would collect the fields first, which takes several times as long.
+mod flat {
+    use super::{
+        Deserialize, Direction, IpAddr, ObjectIdentity, ObservedEdge, ObservedKey, PodIdentity,
+        Protocol, Source, Timestamp, direction,
+    };
+
+    #[derive(Deserialize)]
+    pub(super) struct Pod {
+        namespace: String,
+        name: String,
+        uid: String,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Edge {
+        interface: u32,
+        source: Source,
+        #[serde(with = "direction")]
+        direction: Direction,
+        protocol: Protocol,
+        port: u16,
+        local: IpAddr,
+        remote: IpAddr,
+        pod: PodIdentity,
+        attempts: u64,
+        answered: u64,
+        refused: u64,
+        first_seen: Timestamp,
+        last_seen: Timestamp,
+        one_sided: bool,
+    }
+
+    impl From<Pod> for PodIdentity {
+        fn from(pod: Pod) -> Self {
+            Self {
+                name: ObjectIdentity {
+                    namespace: pod.namespace,
+                    name: pod.name,
+                },
+                uid: pod.uid,
+            }
+        }
+    }
+
+    impl From<Edge> for ObservedEdge {
+        fn from(edge: Edge) -> Self {
+            Self {
+                key: ObservedKey {
+                    interface: edge.interface,
+                    source: edge.source,
+                    direction: edge.direction,
+                    protocol: edge.protocol,
+                    port: edge.port,
+                    local: edge.local,
+                    remote: edge.remote,
+                },
+                pod: edge.pod,
+                attempts: edge.attempts,
+                answered: edge.answered,
+                refused: edge.refused,
+                first_seen: edge.first_seen,
+                last_seen: edge.last_seen,
+                one_sided: edge.one_sided,
+            }
+        }
     }
 }
 
