@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::history::Validity;
 use super::objects::Pod;
@@ -13,7 +14,7 @@ use super::pods::earlier;
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
 /// When a pod was gone.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct End {
     /// By when.
     pub(super) at: Timestamp,
@@ -22,7 +23,7 @@ pub(super) struct End {
 }
 
 /// That an address is, or was, a pod's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Claim {
     address: IpAddr,
     /// From when; from the pod's start if `None`.
@@ -32,7 +33,7 @@ struct Claim {
 }
 
 /// A pod, the addresses it has had, and its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Record {
     pod: Pod,
     claims: Vec<Claim>,
@@ -89,6 +90,21 @@ impl Record {
             }
         }
         self.claim_new(Some(at));
+    }
+
+    /// Takes over what an earlier process knew of the same pod, which is the same at `at`: addresses it had before.
+    pub(super) fn recall(&mut self, known: Self, at: Option<Timestamp>) {
+        for mut claim in known.claims {
+            let open = |own: &&mut Claim| own.address == claim.address && own.until.is_none();
+            match self.claims.iter_mut().find(open) {
+                Some(own) if claim.until.is_none() => own.since = claim.since,
+                _ => {
+                    claim.until = claim.until.or(at);
+                    self.claims.push(claim);
+                }
+            }
+        }
+        self.stopped = known.stopped.or(self.stopped);
     }
 
     /// Ends it.

@@ -1,6 +1,9 @@
 //! The versions of one object over time.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Versions kept of one object at most; the oldest go first.
 const VERSIONS: usize = 512;
@@ -13,7 +16,7 @@ pub(super) struct Span {
 }
 
 /// When something held: from its start, which is included, until its end, which is not. `None` is unbounded.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Validity {
     /// The start.
     pub(super) from: Option<Timestamp>,
@@ -22,7 +25,7 @@ pub(super) struct Validity {
 }
 
 /// What an object was, and when. At least one version is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct History<T> {
     versions: Vec<(Validity, T)>,
 }
@@ -77,6 +80,22 @@ impl<T: PartialEq> History<T> {
         self.versions.drain(..surplus);
     }
 
+    /// Puts `known`, what an earlier process knew, before what is known now; the object was found as it is now at `at`.
+    pub(super) fn recall(&mut self, mut known: Self, at: Timestamp) {
+        if let Some((first, value)) = self.versions.first_mut()
+            && known.current() == Some(value)
+        {
+            first.from = known.versions.pop().and_then(|(validity, _)| validity.from);
+        } else {
+            known.end(at);
+            if let Some((first, _)) = self.versions.first_mut() {
+                first.from = Some(first.from.map_or(at, |from| from.max(at)));
+            }
+        }
+        known.versions.append(&mut self.versions);
+        self.versions = known.versions;
+    }
+
     /// Ends the present version at `at`.
     pub(super) fn end(&mut self, at: Timestamp) {
         if let Some((validity, _)) = self.versions.last_mut() {
@@ -106,5 +125,25 @@ impl<T: PartialEq> History<T> {
         self.versions
             .retain(|(validity, _)| validity.to.is_none_or(|to| to > before));
         !self.versions.is_empty()
+    }
+}
+
+/// Takes back what an earlier process knew of an object.
+pub(super) fn restore<K: Ord, T: PartialEq>(
+    all: &mut BTreeMap<K, History<T>>,
+    key: Option<K>,
+    mut known: History<T>,
+    gone: Option<Timestamp>,
+) {
+    let Some(key) = key else { return };
+    match (all.get_mut(&key), gone) {
+        (Some(history), Some(at)) => history.recall(known, at),
+        (Some(_), None) => {}
+        (None, gone) => {
+            if let Some(at) = gone {
+                known.end(at);
+            }
+            all.insert(key, known);
+        }
     }
 }

@@ -28,13 +28,16 @@ pub struct Index {
     pub(super) services: Services,
     pub(super) nodes: Nodes,
     pub(super) namespaces: BTreeMap<String, Namespace>,
-    changes: u64,
+    /// How often an object has changed.
+    pub(super) changes: u64,
+    /// What has changed since it was last kept; `None` if nobody keeps it.
+    pub(super) changed: Option<BTreeSet<ObjectKey>>,
 }
 
 impl Index {
     /// Takes in an object that was added or has changed, at the time that this is learned.
     pub fn apply(&mut self, object: Object, at: Timestamp) {
-        self.changes += 1;
+        self.note(&object);
         match object {
             Object::Namespace(namespace) => {
                 self.namespaces.insert(namespace.name.clone(), namespace);
@@ -75,12 +78,16 @@ impl Index {
 
     /// Forgets what ended by `before`. What is there now stays, however old.
     pub fn prune(&mut self, before: Timestamp) {
+        let known = self.changed.is_some().then(|| self.known_keys());
         self.pods.prune(before);
         let records = self.pods.in_namespace(None);
         let needed = records.map(Record::pod).filter_map(owner_name).collect();
         self.owners.prune(before, &needed);
         self.services.prune(before);
         self.nodes.prune(before);
+        if let Some(known) = known {
+            self.note_forgotten(known);
+        }
     }
 
     /// The pods that run on a node now: scheduled there and not finished.
@@ -191,7 +198,7 @@ impl Index {
     }
 
     fn end_object(&mut self, key: &ObjectKey, end: End) {
-        self.changes += 1;
+        self.note_key(key);
         match key {
             ObjectKey::Namespace(name) => {
                 self.namespaces.remove(name);

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::history::{History, Span, Validity};
-use super::objects::Node;
+use super::history::{self, History, Span, Validity};
+use super::objects::{Node, ObjectKey};
 
 /// Every node known, present or gone.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,33 @@ impl Nodes {
                     .insert(node.name.clone(), History::new(node, from));
             }
         }
+    }
+
+    /// The key of every node.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.objects.keys().cloned().map(ObjectKey::Node)
+    }
+
+    /// The present node of that name.
+    pub(super) fn present_named(&self, name: &str) -> Option<&Node> {
+        self.objects.get(name).and_then(History::current)
+    }
+
+    /// All that is known of a node's object.
+    pub(super) fn history(&self, name: &str) -> Option<&History<Node>> {
+        self.objects.get(name)
+    }
+
+    /// Takes back what an earlier process knew of a node's object.
+    pub(super) fn restore(&mut self, known: History<Node>, gone: Option<Timestamp>) {
+        for node in known.all() {
+            for address in &node.addresses {
+                let names = self.by_address.entry(*address).or_default();
+                names.insert(node.name.clone());
+            }
+        }
+        let name = known.all().last().map(|node| node.name.clone());
+        history::restore(&mut self.objects, name, known, gone);
     }
 
     /// Ends a node, and what its agent reported.

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::Protocol;
+use serde::{Deserialize, Serialize};
 
 /// Labels by key.
 pub type Labels = BTreeMap<String, String>;
@@ -73,7 +74,7 @@ pub struct Namespace {
 }
 
 /// A pod.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pod {
     /// Namespace and name.
     pub name: PodName,
@@ -111,7 +112,7 @@ pub struct Pod {
 pub type PodName = NamespacedName;
 
 /// Namespace and name, empty by default.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct NamespacedName {
     /// The namespace.
     pub namespace: String,
@@ -120,7 +121,7 @@ pub struct NamespacedName {
 }
 
 /// `metadata.ownerReferences[…]` of the controller.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OwnerReference {
     /// API group and version, e.g. `apps/v1`.
     pub api_version: String,
@@ -133,7 +134,7 @@ pub struct OwnerReference {
 }
 
 /// A container port with a name.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NamedPort {
     /// The name.
     pub name: String,
@@ -144,7 +145,7 @@ pub struct NamedPort {
 }
 
 /// A workload controller: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, ReplicationController.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Owner {
     /// Namespace, kind and name.
     pub name: WorkloadName,
@@ -165,7 +166,7 @@ pub struct Owner {
 }
 
 /// Where a service's port leads.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServicePort {
     /// The port's name; empty if it has none.
     pub name: String,
@@ -180,7 +181,7 @@ pub struct ServicePort {
 }
 
 /// A service's `targetPort`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum TargetPort {
     /// A number; that of the service port itself where none is given.
     Number(u16),
@@ -189,7 +190,7 @@ pub enum TargetPort {
 }
 
 /// A service.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
@@ -208,7 +209,7 @@ pub struct Service {
 }
 
 /// Endpoints of a service.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EndpointSlice {
     /// Namespace and name of the slice.
     pub name: ObjectName,
@@ -221,7 +222,7 @@ pub struct EndpointSlice {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SliceEndpoint {
     /// Its addresses, all alike.
     pub addresses: Vec<IpAddr>,
@@ -232,7 +233,7 @@ pub struct SliceEndpoint {
 }
 
 /// A node.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Node {
     /// Its name.
     pub name: String,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
 
-use super::objects::{Owner, OwnerReference, Pod};
+use super::objects::{ObjectKey, Owner, OwnerReference, Pod};
 use super::runs;
 
 /// Labels by which a ReplicaSet's pods bear the hash that ends its name, and who put it there.
@@ -26,6 +26,29 @@ impl Owners {
     /// Takes in an owner.
     pub(super) fn apply(&mut self, owner: Owner) {
         self.records.insert(owner.name.clone(), (owner, None));
+    }
+
+    /// Whether it is there just so.
+    pub(super) fn is_present(&self, owner: &Owner) -> bool {
+        let known = self.records.get(&owner.name);
+        known.is_some_and(|(known, gone)| gone.is_none() && known == owner)
+    }
+
+    /// The key of every owner.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.records.keys().cloned().map(ObjectKey::Owner)
+    }
+
+    /// All that is known of an owner.
+    pub(super) fn record(&self, name: &WorkloadName) -> Option<&(Owner, Option<Timestamp>)> {
+        self.records.get(name)
+    }
+
+    /// Takes back what an earlier process knew of an owner.
+    pub(super) fn restore(&mut self, known: (Owner, Option<Timestamp>), at: Option<Timestamp>) {
+        let (owner, gone) = known;
+        let known = self.records.entry(owner.name.clone());
+        known.or_insert((owner, gone.or(at)));
     }
 
     /// Ends an owner. Whose its pods were stays known.

@@ -10,7 +10,7 @@ use netpol_common::names::ObjectName;
 
 use super::claims::{End, Record, end_of_second};
 use super::history::{Span, Validity};
-use super::objects::Pod;
+use super::objects::{ObjectKey, Pod};
 
 /// Gone pods remembered at most; those gone longest are forgotten first.
 const GONE: usize = 100_000;
@@ -130,6 +130,59 @@ impl Pods {
         within
             .filter(move |(_, ids)| ids.iter().any(own))
             .map(|(address, _)| *address)
+    }
+
+    /// The key of every pod.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.records.values().map(|record| record.pod().key())
+    }
+
+    /// The keys of the pods of that name.
+    pub(super) fn keys_named(&self, name: &ObjectName) -> impl Iterator<Item = ObjectKey> {
+        self.records_named(name).map(|record| record.pod().key())
+    }
+
+    /// All that is known of a pod; of those without uids, of the last of that name.
+    pub(super) fn record(&self, name: &ObjectName, uid: &str) -> Option<&Record> {
+        let same = |record: &&Record| record.pod().uid == uid;
+        self.records_named(name).filter(same).last()
+    }
+
+    /// Takes back what an earlier process knew of a pod.
+    pub(super) fn restore(&mut self, mut record: Record, gone: Option<Timestamp>) {
+        let name = ObjectName::from(&record.pod().name);
+        let ids = self.by_name.get(&name).cloned().unwrap_or_default();
+        let uid = record.pod().uid.clone();
+        let known = |id: &Id| self.records.get(id).is_some_and(|it| it.pod().uid == uid);
+        if let Some(id) = ids.into_iter().find(known) {
+            for address in record.addresses() {
+                let ids = self.by_address.entry(address).or_default();
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            if let Some(own) = self.records.get_mut(&id) {
+                own.recall(record, gone);
+            }
+            return;
+        }
+        let end = gone.map(|at| End { at, vague: true });
+        if let Some(end) = end.filter(|_| record.gone().is_none()) {
+            record.end(end);
+        }
+        let id = self.next;
+        self.next += 1;
+        self.by_name.entry(name).or_default().push(id);
+        for address in record.addresses() {
+            self.by_address.entry(address).or_default().push(id);
+        }
+        if let Some(end) = record.gone() {
+            self.gone.insert((end.at, id));
+        }
+        self.records.insert(id, record);
+        if self.gone.len() > GONE {
+            self.prune(Timestamp::MIN);
+        }
     }
 
     /// Forgets the pods that were gone by `before`.

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use netpol_common::names::ObjectName;
 use netpol_common::words::Protocol;
 
-use super::history::{History, Span};
-use super::objects::{EndpointSlice, Service, ServicePort};
+use super::history::{self, History, Span};
+use super::objects::{EndpointSlice, ObjectKey, Service, ServicePort};
 
 /// How long a change of endpoints may take to reach the nodes, or us: a sighting that finds no endpoints at its own
 /// time is resolved with those of so much earlier or later.
@@ -51,17 +51,8 @@ pub(super) struct Services {
 impl Services {
     /// Takes in a service.
     pub(super) fn apply(&mut self, service: Service, at: Timestamp) {
+        self.find_by(&service);
         let name = &service.name;
-        for address in service.cluster_ips.iter().chain(&service.external_ips) {
-            let names = self.by_address.entry(*address).or_default();
-            names.insert(name.clone());
-        }
-        for port in &service.ports {
-            if let Some(number) = port.node_port {
-                let names = self.by_node_port.entry((port.protocol, number));
-                names.or_default().insert(name.clone());
-            }
-        }
         match self.services.get_mut(name) {
             Some(history) => history.replace(service, at),
             None => {
@@ -74,11 +65,7 @@ impl Services {
 
     /// Takes in an endpoint slice. The first version of one is valid from ever: who knows since when it was so.
     pub(super) fn apply_slice(&mut self, slice: EndpointSlice, at: Timestamp) {
-        if let Some(service) = &slice.service {
-            let service = ObjectName::new(&slice.name.namespace, service);
-            let slices = self.slices_of.entry(service).or_default();
-            slices.insert(slice.name.clone());
-        }
+        self.find_slice_by(&slice);
         match self.slices.get_mut(&slice.name) {
             Some(history) => history.replace(slice, at),
             None => {
@@ -220,6 +207,65 @@ impl Services {
         keep(&mut self.by_address, |name| services.contains_key(name));
         keep(&mut self.by_node_port, |name| services.contains_key(name));
         keep(&mut self.slices_of, |name| slices.contains_key(name));
+    }
+
+    /// The key of every service and slice.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        let services = self.services.keys().cloned().map(ObjectKey::Service);
+        let slices = self.slices.keys().cloned();
+        services.chain(slices.map(ObjectKey::EndpointSlice))
+    }
+
+    /// The present endpoint slice of that name.
+    pub(super) fn slice(&self, name: &ObjectName) -> Option<&EndpointSlice> {
+        self.slices.get(name).and_then(History::current)
+    }
+
+    /// All that is known of a service.
+    pub(super) fn history(&self, name: &ObjectName) -> Option<&History<Service>> {
+        self.services.get(name)
+    }
+
+    /// All that is known of an endpoint slice.
+    pub(super) fn slice_history(&self, name: &ObjectName) -> Option<&History<EndpointSlice>> {
+        self.slices.get(name)
+    }
+
+    /// Takes back what an earlier process knew of a service.
+    pub(super) fn restore(&mut self, known: History<Service>, gone: Option<Timestamp>) {
+        known.all().for_each(|service| self.find_by(service));
+        let name = known.all().last().map(|service| service.name.clone());
+        history::restore(&mut self.services, name, known, gone);
+    }
+
+    /// Takes back what an earlier process knew of an endpoint slice.
+    pub(super) fn restore_slice(&mut self, known: History<EndpointSlice>, gone: Option<Timestamp>) {
+        known.all().for_each(|slice| self.find_slice_by(slice));
+        let name = known.all().last().map(|slice| slice.name.clone());
+        history::restore(&mut self.slices, name, known, gone);
+    }
+
+    /// Makes a service be found by its addresses and node ports.
+    fn find_by(&mut self, service: &Service) {
+        for address in service.addresses() {
+            let names = self.by_address.entry(address).or_default();
+            names.insert(service.name.clone());
+        }
+        for port in &service.ports {
+            if let Some(number) = port.node_port {
+                let names = self.by_node_port.entry((port.protocol, number));
+                names.or_default().insert(service.name.clone());
+            }
+        }
+    }
+
+    /// Makes a slice be found by its service.
+    fn find_slice_by(&mut self, slice: &EndpointSlice) {
+        if let Some(service) = &slice.service {
+            let service = ObjectName::new(&slice.name.namespace, service);
+            let slices = self.slices_of.entry(service).or_default();
+            slices.insert(slice.name.clone());
+        }
     }
 
     fn versions(&self, name: &ObjectName, span: Option<Span>) -> impl Iterator<Item = &Service> {

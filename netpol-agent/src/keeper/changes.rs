@@ -35,10 +35,10 @@ impl Changes {
             self.news = news;
             self.unsettled = Instant::now() + SETTLE;
         }
-        handle.index().version() != self.index || Instant::now() < self.unsettled
+        handle.revision() != self.index || Instant::now() < self.unsettled
     }
 
-    /// Remembers the version of the index that something was made of: the one before it was read.
+    /// Remembers the [`Handle::revision`] that something was made of: the one before the index was read.
     pub fn note(&mut self, index: u64) {
         self.index = index;
     }

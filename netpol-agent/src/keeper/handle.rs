@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::past;
 use super::shared::SharedIndex;
 use super::snapshot::{self, Snapshot};
 use super::work::{Work, Worker};
 use super::{KeepError, Options};
 use crate::ledger::Ledger;
 use crate::observe::{Batch, Epoch};
-use crate::store::Store;
+use crate::store::{Database, Store};
 
 /// Deliveries that may wait for the keeper; whoever brings more waits to hand them over.
 const WAITING: usize = 256;
@@ -39,16 +40,18 @@ pub(super) struct State {
 #[derive(Debug)]
 pub struct Keeper(Vec<JoinHandle<()>>);
 
-/// Loads what `store` holds, and keeps from now on.
+/// Loads what `store` holds, and keeps from now on. What an earlier process knew of the cluster's past goes into `index`,
+/// which is best still empty: then whatever is not listed later is known to have ended meanwhile.
 ///
 /// # Errors
 ///
 /// A store that cannot be read, or a thread that cannot be started.
 pub fn start(
-    store: Store,
+    mut store: Store,
     index: SharedIndex,
     options: &Options,
 ) -> Result<(Handle, Keeper), KeepError> {
+    past::recall(&mut store, &index)?;
     let state = Arc::new(State {
         ledger: RwLock::new(store.load()?),
         index,
@@ -67,6 +70,27 @@ pub fn start(
         threads.push(thread("snapshot", move || snapshot::run(&weak, interval))?);
     }
     Ok((handle, Keeper(threads)))
+}
+
+/// Opens a database, and begins to keep in it, as [`start`] does; for asynchronous tasks.
+///
+/// # Errors
+///
+/// A database that cannot be used, and as [`start`].
+pub async fn open(
+    database: Database,
+    index: SharedIndex,
+    options: &Options,
+) -> Result<(Handle, Keeper), KeepError> {
+    let options = options.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = match database {
+            Database::File(path) => Store::open(&path),
+            Database::Url(url) => Store::connect(&url),
+        };
+        start(store?, index, &options)
+    });
+    opened.await.unwrap_or(Err(KeepError::Ended))
 }
 
 impl Handle {
@@ -104,6 +128,12 @@ impl Handle {
     #[must_use]
     pub fn index(&self) -> &SharedIndex {
         &self.state.index
+    }
+
+    /// How often an object of the index has changed.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.index().read().changes()
     }
 
     /// How many commits have brought something new to tell.

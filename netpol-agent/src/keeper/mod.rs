@@ -3,11 +3,13 @@
 //! Whoever takes batches in hands them to [`Handle::commit`], which returns once they are durable; deliveries that wait
 //! at the same time share one transaction. What was committed is merged into the ledger, and from the ledger come flow
 //! records ([`Handle::records`]) and the flow graph ([`Handle::snapshot`]). An edge is resolved anew each time, so that one
-//! whose pod the index hears of late is resolved late; one that nothing tells stays, and is counted as unresolved.
+//! whose pod the index hears of late is resolved late; one that nothing tells stays, and is counted as unresolved. What the index knows of the past is
+//! kept too, so that old edges are resolved as before after a restart.
 
 mod changes;
 mod handle;
 mod lasting;
+mod past;
 mod read;
 pub mod shared;
 mod snapshot;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use changes::Changes;
-pub use handle::{Handle, Keeper, start};
+pub use handle::{Handle, Keeper, open, start};
 pub use lasting::lasting;
 pub use shared::SharedIndex;
 pub use snapshot::{ObserverState, PodLosses, Snapshot};

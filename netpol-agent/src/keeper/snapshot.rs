@@ -65,7 +65,7 @@ pub(super) fn run(keeper: &WeakHandle, interval: Duration) {
     let mut number = 0;
     while let Some(handle) = keeper.upgrade() {
         if Instant::now() >= due && changes.any(&handle) {
-            let (begin, version) = (Instant::now(), handle.index().version());
+            let (begin, version) = (Instant::now(), handle.revision());
             number += 1;
             let snapshot = Arc::new(build(&handle, number));
             handle.state().snapshot.send_replace(snapshot);

@@ -1,5 +1,6 @@
 //! The keeper's thread: the only one that writes to the store and to the ledger.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,14 +12,19 @@ use tracing::{debug, error};
 
 use super::KeepError;
 use super::handle::State;
+use super::past;
 use crate::identity::Index;
-use crate::ledger::Ledger;
-use crate::observe::Batch;
-use crate::store::Store;
+use crate::ledger::{Ledger, Told};
+use crate::observe::{Batch, Epoch};
+use crate::store::{Place, Store};
 use crate::trouble::{Trouble, chain};
 
+/// How often it is looked for what another replica has written.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often what is old is looked after.
 const TEND: Duration = Duration::from_secs(10);
+/// How long thinning may take at a time, once it has thinned the points of one observer.
+const THINNING: Duration = Duration::from_millis(50);
 /// How late the index may hear of a pod.
 const LATE: Duration = Duration::from_secs(300);
 /// How often what is too old is forgotten.
@@ -40,7 +46,10 @@ pub(super) struct Worker {
     store: Store,
     state: Arc<State>,
     retention: Duration,
+    tend_at: Instant,
     forget_at: Instant,
+    /// The observer whose points were thinned last.
+    thinned: Option<String>,
     committing: Trouble,
     tending: Trouble,
 }
@@ -51,9 +60,11 @@ impl Worker {
             store,
             state,
             retention,
+            tend_at: Instant::now() + TEND,
             forget_at: Instant::now(),
+            thinned: None,
             committing: Trouble::new("keeping batches"),
-            tending: Trouble::new("thinning out what is old"),
+            tending: Trouble::new("looking after what is kept"),
         }
     }
 
@@ -70,16 +81,17 @@ impl Worker {
                 return;
             }
         };
-        let mut due = Instant::now() + TEND;
+        let mut due = Instant::now() + LOOK;
         loop {
             let next = async { timeout_at(due.into(), waiting.recv()).await };
             match runtime.block_on(next) {
                 Ok(Some(first)) => self.take(group(first, &mut waiting)),
-                Ok(None) => break,
-                Err(_) => {
-                    self.tend();
-                    due = Instant::now() + TEND;
-                }
+                Ok(None) => break self.remember(),
+                Err(_) => {}
+            }
+            if Instant::now() >= due {
+                self.look();
+                due = Instant::now() + LOOK;
             }
         }
     }
@@ -87,12 +99,16 @@ impl Worker {
     /// One transaction for all that waits.
     fn take(&mut self, group: Vec<Work>) {
         let batches = || group.iter().flat_map(|work| &work.batches);
-        let kept = self.store.commit_all(batches().map(AsRef::as_ref));
-        let kept = kept.map_err(KeepError::from);
+        let told: Vec<_> = batches()
+            .map(|batch| (Place::of(batch), Told::of(batch)))
+            .collect();
+        let rows = told.iter().map(|(place, told)| (place, told));
+        let kept = self.store.append(rows).map_err(KeepError::from);
         let said = kept.as_ref().map_err(|error| chain(error));
         self.committing.note(said);
         if kept.is_ok() {
-            self.merge(batches().map(AsRef::as_ref));
+            self.learn(batches().map(AsRef::as_ref));
+            self.merge(told);
         }
         for work in group {
             // Whoever delivered may be gone: it delivers again.
@@ -100,17 +116,24 @@ impl Worker {
         }
     }
 
-    fn merge<'a>(&self, batches: impl Iterator<Item = &'a Batch> + Clone) {
+    fn merge(&self, told: Vec<(Place, Told)>) {
+        let news = told.iter().any(|(_, told)| told.has_news());
         let mut ledger = self.state.ledger_mut();
-        batches.clone().for_each(|batch| ledger.merge(batch));
+        for (Place { observer, epoch }, told) in told {
+            ledger.merge_told(&observer, &epoch, told);
+        }
         drop(ledger);
-        if batches.clone().any(Batch::has_news) {
+        if news {
             self.state.news.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    fn learn<'a>(&self, batches: impl Iterator<Item = &'a Batch>) {
         self.state.index.change_quietly(|index| {
-            batches.for_each(|batch| {
-                index.learn_node_addresses(&batch.observer, &batch.node_addresses, batch.time);
-            });
+            for batch in batches {
+                let addresses = &batch.node_addresses;
+                index.learn_node_addresses(&batch.observer, addresses, batch.time);
+            }
         });
     }
 
@@ -128,22 +151,58 @@ impl Worker {
             .change_quietly(|index| learn(index, &ledger));
     }
 
-    fn tend(&mut self) {
+    /// Does what is to be done by the clock.
+    fn look(&mut self) {
+        self.read();
+        if Instant::now() < self.tend_at {
+            return;
+        }
         self.thin();
         self.forget();
+        self.fold();
+        self.remember();
+        self.tend_at = Instant::now() + TEND;
     }
 
-    /// Old points of an edge need not be kept one by one, once the index has heard who had which address then.
+    /// Takes in what another replica has written.
+    fn read(&mut self) {
+        let mut told = Vec::new();
+        let read = self
+            .store
+            .read(&mut |place, row| told.push((place.clone(), row)));
+        self.tending.note(read.map_err(|error| chain(&error)));
+        for (place, row) in &told {
+            let addresses: Vec<_> = row.node_addresses.iter().copied().collect();
+            if let Ok(at) = Timestamp::from_microsecond(row.epoch.time) {
+                let learn = |index: &mut Index| {
+                    index.learn_node_addresses(&place.observer, &addresses, at);
+                };
+                self.state.index.change_quietly(learn);
+            }
+        }
+        self.merge(told);
+    }
+
+    /// Old points of an edge need not be kept one by one, once the index has heard who had which address then. A few
+    /// observers at a time, so that commits never wait long.
     fn thin(&mut self) {
         let Some(now) = self.state.ledger().time() else {
             return;
         };
-        let mut ledger = self.state.ledger_mut();
-        let index = self.state.index.read();
-        let thinned = ledger.compact(now - LATE, &*index);
-        drop((ledger, index));
-        let kept = self.store.thin(&thinned).map_err(|error| chain(&error));
-        self.tending.note(kept);
+        let begin = Instant::now();
+        while begin.elapsed() < THINNING {
+            let observer = self.state.ledger().observer_after(self.thinned.as_deref());
+            let Some(observer) = observer else {
+                self.thinned = None;
+                return;
+            };
+            let mut ledger = self.state.ledger_mut();
+            let index = self.state.index.read();
+            let changed = ledger.compact(&observer, now - LATE, &*index);
+            drop((ledger, index));
+            self.shrunk(&observer, changed);
+            self.thinned = Some(observer);
+        }
     }
 
     /// What is too old is forgotten together with who had which address then.
@@ -156,12 +215,42 @@ impl Worker {
             return;
         }
         self.forget_at = Instant::now() + FORGET;
-        let forgotten = self.state.ledger_mut().forget(before);
-        debug!(edges = forgotten.points.len(), %before, "forgotten what was last seen before");
-        let kept = self.store.forget(&forgotten).map_err(|error| chain(&error));
-        self.tending.note(kept);
+        debug!(%before, "forgetting what was last seen before");
+        let mut next = self.state.ledger().observer_after(None);
+        while let Some(observer) = next {
+            let forgotten = self.state.ledger_mut().forget(&observer, before);
+            self.shrunk(&observer, forgotten.gone);
+            self.shrunk(&observer, forgotten.changed);
+            next = self.state.ledger().observer_after(Some(&observer));
+        }
         self.state.index.change_quietly(|index| index.prune(before));
         self.state.news.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn shrunk(&mut self, observer: &str, epochs: BTreeSet<Epoch>) {
+        for epoch in epochs {
+            let observer = observer.to_owned();
+            self.store.shrunk(Place { observer, epoch });
+        }
+    }
+
+    /// Keeps what the index has learned of the past.
+    fn remember(&mut self) {
+        loop {
+            let kept = past::remember(&mut self.store, &self.state.index);
+            let kept = self.tending.note(kept.map_err(|error| chain(&error)));
+            if kept != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// Keeps the store's journal short.
+    fn fold(&mut self) {
+        let state = &self.state;
+        let page = |place: &Place| state.ledger().page(&place.observer, &place.epoch);
+        let folded = self.store.fold(&page).map_err(|error| chain(&error));
+        self.tending.note(folded);
     }
 }
 
@@ -177,10 +266,4 @@ fn group(first: Work, waiting: &mut mpsc::Receiver<Work>) -> Vec<Work> {
         group.push(next);
     }
     group
-}
-
-impl Batch {
-    fn has_news(&self) -> bool {
-        !self.edges.is_empty() || !self.losses.is_empty()
-    }
 }

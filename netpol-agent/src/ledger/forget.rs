@@ -4,45 +4,43 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{EpochLedger, Ledger, Point};
-use crate::observe::{Epoch, ObservedKey};
+use super::edges::Edit;
+use super::{EpochLedger, Ledger};
+use crate::observe::Epoch;
 
-/// What is gone.
+/// What became of the epochs of an observer. Others are as they were.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Forgotten {
-    /// Observers' epochs, with everything in them.
-    pub epochs: Vec<(String, Epoch)>,
-    /// Points of edges; all points of those that were not seen since.
-    pub points: Vec<(String, Epoch, ObservedKey, Vec<Point>)>,
-    /// Interfaces without edges since, and their losses.
-    pub interfaces: Vec<(String, Epoch, u32)>,
-}
-
-impl Forgotten {
-    /// Whether nothing is gone.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
+    /// Those that are gone altogether.
+    pub gone: BTreeSet<Epoch>,
+    /// Those that hold less than before.
+    pub changed: BTreeSet<Epoch>,
 }
 
 impl Ledger {
     /// Forgets what was last seen before `before`: whole epochs, edges, and of edges that were seen since all points but
     /// the one that later counts are compared with. An edge that comes back counts from the beginning of its epoch, since
-    /// that is what observers tell.
-    pub fn forget(&mut self, before: Timestamp) -> Forgotten {
+    /// that is what observers tell. An observer without epochs is gone, with the addresses of its node.
+    pub fn forget(&mut self, observer: &str, before: Timestamp) -> Forgotten {
         let before = before.as_microsecond();
         let mut forgotten = Forgotten::default();
-        for (observer, told) in &mut self.observers {
-            told.epochs.retain(|epoch, ledger| {
-                let of = (observer.as_str(), epoch);
-                let keep = ledger.time >= before;
-                if keep {
-                    ledger.forget(before, of, &mut forgotten);
-                } else {
-                    forgotten.epochs.push((observer.clone(), epoch.clone()));
-                }
-                keep
+        let Some(told) = self.observers.get_mut(observer) else {
+            return forgotten;
+        };
+        told.epochs.retain(|name, epoch| {
+            let keep = epoch.time >= before;
+            if !keep {
+                forgotten.gone.insert(name.clone());
+            } else if epoch.forget(before) {
+                forgotten.changed.insert(name.clone());
+            }
+            keep
+        });
+        if told.epochs.is_empty() {
+            self.observers.remove(observer);
+            self.by_address.retain(|_, nodes| {
+                nodes.remove(observer);
+                !nodes.is_empty()
             });
         }
         forgotten
@@ -50,29 +48,33 @@ impl Ledger {
 }
 
 impl EpochLedger {
-    fn forget(&mut self, before: i64, of: (&str, &Epoch), forgotten: &mut Forgotten) {
+    fn forget(&mut self, before: i64) -> bool {
         let mut bare = BTreeSet::new();
-        let place = || (of.0.to_owned(), of.1.clone());
-        self.edges.retain(|key, curve| {
+        let changed = self.edges.edit(|key, curve| {
             let old = curve.points.partition_point(|point| point.last < before);
-            let keep = old < curve.points.len();
-            let most = if keep { old.saturating_sub(1) } else { old };
-            let gone: Vec<Point> = curve.points.drain(..most).collect();
-            if !keep {
+            if old == curve.points.len() {
                 bare.insert(key.interface);
+                return Edit::Gone;
             }
-            if !gone.is_empty() {
-                let (observer, epoch) = place();
-                forgotten.points.push((observer, epoch, key.clone(), gone));
+            match old.saturating_sub(1) {
+                0 => Edit::Same,
+                most => {
+                    curve.points.drain(..most);
+                    Edit::Changed
+                }
             }
-            keep
         });
-        bare.retain(|handle| self.edges.keys().all(|key| key.interface != *handle));
-        for handle in bare {
-            self.interfaces.remove(&handle);
-            self.losses.retain(|(interface, _), _| *interface != handle);
-            let (observer, epoch) = place();
-            forgotten.interfaces.push((observer, epoch, handle));
+        if bare.is_empty() {
+            return changed;
         }
+        for (key, _) in self.edges.iter() {
+            bare.remove(&key.interface);
+        }
+        for handle in &bare {
+            self.interfaces.remove(handle);
+        }
+        self.losses
+            .retain(|(interface, _), _| !bare.contains(interface));
+        changed
     }
 }

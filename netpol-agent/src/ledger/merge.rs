@@ -1,9 +1,7 @@
 //! Merging by maximum.
 
-use std::collections::btree_map::Entry;
-
-use super::{Curve, EpochLedger, Interface, Ledger, Point};
-use crate::observe::{Batch, Losses, ObservedEdge, ObservedKey, ObservedLosses};
+use super::{Curve, EpochLedger, Interface, Ledger, Observer, Point, Told};
+use crate::observe::{Batch, Epoch, Losses, ObservedEdge, PodIdentity};
 
 /// One second, in microseconds: points are not kept closer than this.
 const SECOND: i64 = 1_000_000;
@@ -11,38 +9,82 @@ const SECOND: i64 = 1_000_000;
 impl Ledger {
     /// Adds what a batch says. Merging it again, later or in another order changes nothing.
     pub fn merge(&mut self, batch: &Batch) {
-        let observer = self.observers.entry(batch.observer.clone()).or_default();
-        observer.node_addresses.extend(&batch.node_addresses);
-        let epoch = observer.epochs.entry(batch.epoch.clone()).or_default();
-        epoch.sequence = epoch.sequence.max(batch.sequence);
-        epoch.time = epoch.time.max(batch.time.as_microsecond());
-        for edge in &batch.edges {
-            epoch.merge_edge(batch.sequence, edge);
+        self.merge_told(&batch.observer, &batch.epoch, Told::of(batch));
+    }
+
+    /// Adds what was told of one epoch of an observer: a batch, or many of them merged.
+    pub fn merge_told(&mut self, observer: &str, epoch: &Epoch, told: Told) {
+        if !self.observers.contains_key(observer) {
+            self.observers
+                .insert(observer.to_owned(), Observer::default());
         }
+        let Some(known) = self.observers.get_mut(observer) else {
+            return;
+        };
+        for address in told.node_addresses {
+            if known.node_addresses.insert(address) {
+                let nodes = self.by_address.entry(address).or_default();
+                nodes.insert(observer.to_owned());
+            }
+        }
+        match known.epochs.get_mut(epoch) {
+            Some(known) => known.merge(told.epoch),
+            None => drop(known.epochs.insert(epoch.clone(), told.epoch)),
+        }
+    }
+}
+
+impl Told {
+    /// What one batch tells.
+    #[must_use]
+    pub fn of(batch: &Batch) -> Self {
+        let mut epoch = EpochLedger {
+            sequence: batch.sequence,
+            time: batch.time.as_microsecond(),
+            ..EpochLedger::default()
+        };
+        for edge in &batch.edges {
+            epoch.note_interface(batch.sequence, edge);
+        }
+        let edges = batch.edges.iter();
+        epoch.edges = edges
+            .map(|edge| (edge.key.clone(), Curve::of(edge)))
+            .collect();
         for losses in &batch.losses {
-            epoch.merge_losses(losses);
+            epoch.merge_losses((losses.interface, losses.pod.clone()), &losses.losses);
+        }
+        Self {
+            epoch,
+            node_addresses: batch.node_addresses.iter().copied().collect(),
         }
     }
 }
 
 impl EpochLedger {
-    fn merge_edge(&mut self, sequence: u64, edge: &ObservedEdge) {
+    fn merge(&mut self, told: Self) {
+        self.sequence = self.sequence.max(told.sequence);
+        self.time = self.time.max(told.time);
+        for (handle, interface) in told.interfaces {
+            self.merge_interface(handle, interface);
+        }
+        self.edges.merge_all(told.edges);
+        for (key, losses) in told.losses {
+            self.merge_losses(key, &losses);
+        }
+    }
+
+    fn note_interface(&mut self, sequence: u64, edge: &ObservedEdge) {
+        let known = self.interfaces.get(&edge.key.interface);
+        let same = |known: &Interface| known.one_sided == edge.one_sided && known.pod == edge.pod;
+        if known.is_some_and(same) {
+            return;
+        }
         let told = Interface {
             sequence,
             pod: edge.pod.clone(),
             one_sided: edge.one_sided,
         };
         self.merge_interface(edge.key.interface, told);
-        self.merge_curve(edge.key.clone(), Curve::of(edge));
-    }
-
-    pub(crate) fn merge_curve(&mut self, key: ObservedKey, told: Curve) {
-        match self.edges.entry(key) {
-            Entry::Occupied(mut known) => known.get_mut().merge(&told),
-            Entry::Vacant(place) => {
-                place.insert(told);
-            }
-        }
     }
 
     /// Keeps what the newest batch says of an interface.
@@ -56,9 +98,8 @@ impl EpochLedger {
         }
     }
 
-    pub(crate) fn merge_losses(&mut self, told: &ObservedLosses) {
-        let key = (told.interface, told.pod.clone());
-        self.losses.entry(key).or_default().merge(&told.losses);
+    pub(crate) fn merge_losses(&mut self, key: (u32, PodIdentity), told: &Losses) {
+        self.losses.entry(key).or_default().merge(told);
     }
 }
 
@@ -86,7 +127,7 @@ impl Curve {
     }
 
     /// Takes over every point of `other`.
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.first_seen = self.first_seen.min(other.first_seen);
         for point in &other.points {
             self.merge_point(*point);

@@ -2,26 +2,30 @@
 //!
 //! A batch tells for each edge how much was counted until it was last seen. The ledger keeps one [`Point`] of that
 //! curve per second in which a batch brought news; what happened between two points is their difference. So batches
-//! may come twice, late, or in any order. [`Ledger::compact`] thins old points out to one per hour, except where the
-//! other end's address changed hands, since an edge is resolved at the time it was seen.
+//! may come twice, late, or in any order. [`Ledger::compact`] thins old points out to one per hour, and later to one per
+//! day, except where the other end's address changed hands, since an edge is resolved at the time it was seen.
 
 mod compact;
+mod edges;
 mod forget;
 mod merge;
 mod outcome;
+mod pack;
 mod records;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use crate::observe::{Epoch, Losses, ObservedKey, PodIdentity};
+use crate::observe::{Epoch, Losses, PodIdentity};
 
-pub use compact::Thinned;
+pub use edges::Edges;
 pub use forget::Forgotten;
+pub use pack::Damaged;
 pub use records::{records, records_of};
 
 /// Everything that observers told.
@@ -29,6 +33,17 @@ pub use records::{records, records_of};
 pub struct Ledger {
     /// By the observer's name: its node's.
     pub observers: BTreeMap<String, Observer>,
+    /// The nodes that have an address on an interface of their own.
+    by_address: BTreeMap<IpAddr, BTreeSet<String>>,
+}
+
+/// What was told of one epoch of an observer.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// What was counted.
+    pub epoch: EpochLedger,
+    /// Addresses of the observer's node.
+    pub node_addresses: BTreeSet<IpAddr>,
 }
 
 /// What one observer told.
@@ -50,7 +65,7 @@ pub struct EpochLedger {
     /// By interface handle: the pod behind it.
     pub interfaces: BTreeMap<u32, Interface>,
     /// By edge.
-    pub edges: BTreeMap<ObservedKey, Curve>,
+    pub edges: Edges,
     /// By interface handle and pod.
     pub losses: BTreeMap<(u32, PodIdentity), Losses>,
 }
@@ -90,6 +105,14 @@ pub struct Point {
     pub refused: u64,
 }
 
+impl Told {
+    /// Whether it tells of edges or losses.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.epoch.edges.is_empty() || !self.epoch.losses.is_empty()
+    }
+}
+
 impl Ledger {
     /// The latest time of any batch: what outcomes are judged against.
     #[must_use]
@@ -118,19 +141,31 @@ impl Ledger {
             .collect()
     }
 
+    /// The observer whose name comes after that one's; the first of all after `None`.
+    #[must_use]
+    pub fn observer_after(&self, name: Option<&str>) -> Option<String> {
+        let after = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.observers.range::<str, _>((after, Bound::Unbounded));
+        rest.next().map(|(name, _)| name.clone())
+    }
+
+    /// One epoch of an observer as bytes; see [`Told::encode`].
+    #[must_use]
+    pub fn page(&self, observer: &str, epoch: &Epoch) -> Option<Vec<u8>> {
+        let observer = self.observers.get(observer)?;
+        let told = Told {
+            epoch: observer.epochs.get(epoch)?.clone(),
+            node_addresses: observer.node_addresses.clone(),
+        };
+        Some(told.encode())
+    }
+
     /// The only node that has `address` on an interface of its own; the observer's own comes first.
     #[must_use]
     pub fn node_of(&self, observer: &str, address: IpAddr) -> Option<&str> {
-        let has = |o: &Observer| o.node_addresses.contains(&address);
-        let mut nodes = self.observers.iter().filter(|(_, o)| has(o));
-        if let Some((name, o)) = self.observers.get_key_value(observer)
-            && has(o)
-        {
-            return Some(name);
-        }
-        match (nodes.next(), nodes.next()) {
-            (Some((name, _)), None) => Some(name),
-            _ => None,
-        }
+        let nodes = self.by_address.get(&address)?;
+        let own = nodes.get(observer);
+        let only = nodes.first().filter(|_| nodes.len() == 1);
+        own.or(only).map(String::as_str)
     }
 }

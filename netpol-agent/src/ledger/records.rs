@@ -47,8 +47,8 @@ pub fn records_of(
             now: now.as_microsecond(),
             resolve,
         };
-        for (key, curve) in &epoch.edges {
-            scribe.edge(key, curve, each);
+        for (key, curve) in epoch.edges.iter() {
+            scribe.edge(&key, &curve, each);
         }
     }
 }

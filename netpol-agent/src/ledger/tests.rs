@@ -171,18 +171,22 @@ fn old_points_of_an_hour_become_one_unless_the_address_changed_hands() {
     ]);
     let handover = Handover(Some(at("10:07:30")));
     let before = told(&ledger, Some("10:07:30"));
-    let thinned = ledger.compact(at("10:08:30"), &handover);
+    let thinned = ledger.compact("node-a", at("10:08:30"), &handover);
     assert_eq!(thinned.len(), 1);
     assert_eq!(told(&ledger, Some("10:07:30")), before);
     let points = |ledger: &Ledger| {
         let epochs = ledger.observers.values().flat_map(|o| o.epochs.values());
-        let curves = epochs.flat_map(|epoch| epoch.edges.values());
-        curves.map(|curve| curve.points.len()).sum::<usize>()
+        let curves = epochs.flat_map(|epoch| epoch.edges.iter());
+        curves.map(|(_, curve)| curve.points.len()).sum::<usize>()
     };
     assert_eq!(points(&ledger), 4);
-    ledger.compact(at("10:30:00"), &handover);
+    ledger.compact("node-a", at("10:30:00"), &handover);
     assert_eq!(points(&ledger), 3);
-    assert_eq!(ledger.compact(at("10:30:00"), &handover), []);
+    assert!(
+        ledger
+            .compact("node-a", at("10:30:00"), &handover)
+            .is_empty()
+    );
     assert_eq!(told(&ledger, Some("10:07:30")), before);
 }
 
@@ -269,7 +273,7 @@ proptest! {
     ) {
         let mut thinned = merged(&batches);
         for (pick, seconds) in &order {
-            thinned.compact(at("10:00:00") + seconds.seconds(), &Handover(None));
+            thinned.compact("node-a", at("10:00:00") + seconds.seconds(), &Handover(None));
             thinned.merge(pick.get(&batches));
         }
         prop_assert_eq!(told(&merged(&batches), None), told(&thinned, None));
@@ -345,13 +349,40 @@ fn counts_after_what_was_forgotten_are_told_as_before() {
         .collect();
     let mut ledger = merged(&batches);
     let before = told(&ledger, None);
-    ledger.forget(at("12:00:00"));
+    ledger.forget("node-a", at("12:00:00"));
     let after = told(&ledger, None);
     assert_eq!(before.last(), after.last());
     assert_eq!(after.last().map(|record| record.count), Some(3));
-    ledger.forget(at("12:00:00"));
+    ledger.forget("node-a", at("12:00:00"));
     ledger.merge(&batches[2]);
     assert_eq!(told(&ledger, None), after);
-    ledger.forget(at("13:00:00"));
-    assert!(ledger.observers.values().all(|told| told.epochs.is_empty()));
+    ledger.forget("node-a", at("13:00:00"));
+    assert_eq!(ledger, Ledger::default());
+}
+
+#[test]
+fn points_of_long_ago_become_one_for_each_day() {
+    let begin = at("00:10:00");
+    let batches: Vec<Batch> = (0..24 * 5_u64)
+        .map(|hour| {
+            let mut edge = edge("00:10:00", [hour + 1, hour + 1, 0]);
+            edge.first_seen = begin;
+            edge.last_seen = begin + (hour.cast_signed() * 3600).seconds();
+            let mut batch = batch(hour + 1, "00:10:00", vec![edge.clone()]);
+            batch.time = edge.last_seen;
+            batch
+        })
+        .collect();
+    let mut ledger = merged(&batches);
+    let counts = established(&ledger);
+    let now = ledger.time().unwrap();
+    ledger.compact("node-a", now, &Handover(None));
+    let epochs = ledger.observers.values().flat_map(|o| o.epochs.values());
+    let points: Vec<usize> = epochs
+        .flat_map(|epoch| epoch.edges.iter())
+        .map(|(_, curve)| curve.points.len())
+        .collect();
+    // The first, one for each day older than two, and one for each hour since.
+    assert!((50..=54).contains(&points[0]), "{points:?}");
+    assert_eq!(established(&ledger), counts);
 }

@@ -40,7 +40,7 @@ impl FlowFile {
     /// Writes records now and then until the sender of `stop` is gone, and then a last time.
     pub fn run(mut self, stop: &Receiver<()>) {
         while stop.recv_timeout(WRITE) == Err(RecvTimeoutError::Timeout) {
-            let version = self.keeper.index().version();
+            let version = self.keeper.revision();
             if self.changes.any(&self.keeper) && self.write() {
                 self.changes.note(version);
             }

@@ -17,6 +17,7 @@ const LAB: &[&str] = &[
     "iproute2",
     "nftables",
     "nginx-light",
+    "postgresql",
     "redis-server",
 ];
 

@@ -1,4 +1,5 @@
-//! Edge keys as bytes: 41 of them, so that edges of one interface lie side by side.
+//! Edge keys as schema 2 wrote them: 41 bytes. Interface, source, direction, protocol, port, local and remote address, IPv4
+//! mapped into IPv6.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,27 +9,13 @@ use netpol_common::words::Protocol;
 use crate::observe::{ObservedKey, Source};
 
 /// The length of a key.
-pub(super) const LENGTH: usize = 41;
+const LENGTH: usize = 41;
 
 /// A key that this version did not write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct InvalidKey;
 
-/// The bytes of a key: interface, source, direction, protocol, port, local and remote address. IPv4 is mapped into
-/// IPv6, as in the kernel's keys.
-pub(super) fn encode(key: &ObservedKey) -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    bytes[0..4].copy_from_slice(&key.interface.to_be_bytes());
-    bytes[4] = key.source as u8;
-    bytes[5] = key.direction as u8;
-    bytes[6] = key.protocol.number();
-    bytes[7..9].copy_from_slice(&key.port.to_be_bytes());
-    bytes[9..25].copy_from_slice(&octets(key.local));
-    bytes[25..41].copy_from_slice(&octets(key.remote));
-    bytes
-}
-
-/// The key of such bytes.
+/// The key of 41 bytes.
 pub(super) fn decode(bytes: &[u8]) -> Result<ObservedKey, InvalidKey> {
     let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| InvalidKey)?;
     Ok(ObservedKey {
@@ -47,13 +34,6 @@ fn source(raw: u8) -> Result<Source, InvalidKey> {
         .into_iter()
         .find(|source| *source as u8 == raw)
         .ok_or(InvalidKey)
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
 }
 
 fn address(octets: [u8; 16]) -> IpAddr {

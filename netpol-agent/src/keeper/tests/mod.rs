@@ -1,5 +1,7 @@
 //! What the keeper keeps, and what it tells.
 
+mod kill;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +131,50 @@ async fn what_was_committed_is_there_after_a_restart_and_late_pods_are_resolved(
     let second = snapshot(&handle, |snapshot| !snapshot.graph.edges.is_empty()).await;
     let evidence = second.graph.edges.values().next().unwrap();
     assert_eq!(evidence.client.as_ref().unwrap().counts.established, 5);
-    assert_eq!(handle.records_of("node-a", at("10:02:00")).len(), 2);
+    assert_eq!(handle.records_of("node-a", at("10:02:00")).len(), 1);
     drop(handle);
     keeper_of_second.join().unwrap();
+}
+
+#[tokio::test]
+async fn who_had_an_address_is_known_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("graph.db");
+    let index = SharedIndex::new(Index::default());
+    let (handle, first) = keeper(&path, &index);
+    index.change(|index| {
+        index.apply(Object::Pod(pod("web", "10.0.0.4")), at("09:00:00"));
+        index.apply(Object::Pod(pod("db", "10.0.0.9")), at("09:00:00"));
+        index.delete(&pod("db", "10.0.0.9").key(), at("10:30:00"));
+    });
+    handle.commit(vec![batch(1, 3)]).await.unwrap();
+    drop(handle);
+    first.join().unwrap();
+
+    let mut newcomer = pod("other", "10.0.0.9");
+    newcomer.created = Some(at("10:40:00"));
+    let now = vec![Object::Pod(pod("web", "10.0.0.4")), Object::Pod(newcomer)];
+    // What is there now may be learned after the past or before it.
+    for learned_first in [false, true] {
+        let index = SharedIndex::new(Index::default());
+        let learn = || {
+            let kind = crate::identity::objects::ObjectKind::Pod;
+            index.change(|index| index.reset_kind(&kind, now.clone(), at("11:00:00")));
+        };
+        if learned_first {
+            learn();
+        }
+        let (handle, keeper) = keeper(&path, &index);
+        if !learned_first {
+            learn();
+        }
+        let is_whole = |snapshot: &Arc<Snapshot>| !snapshot.graph.edges.is_empty();
+        let snapshot = snapshot(&handle, is_whole).await;
+        let edges = snapshot.graph.edges.keys();
+        let servers: Vec<String> = edges.map(|id| format!("{:?}", id.server)).collect();
+        assert_eq!(servers.len(), 1);
+        assert!(servers[0].contains("\"db\""), "{servers:?}");
+        drop((snapshot, handle));
+        keeper.join().unwrap();
+    }
 }

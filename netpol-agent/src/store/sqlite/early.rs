@@ -1,50 +1,65 @@
-//! The ledger out of the database.
+//! Databases of schema 2, which held a row for each point: what they hold is folded into pages once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rusqlite::Row;
 
-use super::{Store, StoreError, key};
-use crate::ledger::{Curve, EpochLedger, Interface, Ledger, Observer, Point};
-use crate::observe::{Epoch, Losses, ObjectIdentity, ObservedLosses, PodIdentity};
+use super::{Sqlite, StoreError, key};
+use crate::ledger::{Curve, EpochLedger, Interface, Point, Told};
+use crate::observe::{Epoch, Losses, ObjectIdentity, PodIdentity};
+use crate::store::{Place, Storage};
 
+/// The addresses of nodes, by observer.
+type Addresses = BTreeMap<String, BTreeSet<IpAddr>>;
 /// Where the ledger of an epoch belongs: observer and epoch, by row.
 type Places = BTreeMap<i64, (String, Epoch)>;
 
-impl Store {
-    /// Everything that was committed.
-    ///
-    /// # Errors
-    ///
-    /// Rows that do not decode, and whatever SQLite reports.
-    pub fn load(&self) -> Result<Ledger, StoreError> {
-        let mut ledger = Ledger::default();
-        self.load_node_addresses(&mut ledger)?;
+impl Sqlite {
+    /// Folds what the tables of schema 2 hold into pages, and empties them.
+    pub(super) fn convert(&mut self) -> Result<(), StoreError> {
         let (places, mut epochs) = self.load_epochs()?;
+        if epochs.is_empty() {
+            return Ok(());
+        }
+        let addresses = self.load_node_addresses()?;
         self.load_interfaces(&mut epochs)?;
         self.load_points(&mut epochs)?;
         self.load_losses(&mut epochs)?;
+        let mut pages = Vec::new();
         for (id, epoch) in epochs {
             if let Some((observer, name)) = places.get(&id) {
-                let observer = ledger.observers.entry(observer.clone()).or_default();
-                observer.epochs.insert(name.clone(), epoch);
+                let node_addresses = addresses.get(observer).cloned().unwrap_or_default();
+                let place = Place {
+                    observer: observer.clone(),
+                    epoch: name.clone(),
+                };
+                let told = Told {
+                    epoch,
+                    node_addresses,
+                };
+                pages.push((place, Some(told.encode())));
             }
         }
-        Ok(ledger)
+        self.fold(&pages)?;
+        let tables = "DELETE FROM points; DELETE FROM interfaces; DELETE FROM losses;
+            DELETE FROM node_addresses; DELETE FROM epochs;";
+        self.transaction(|transaction| transaction.execute_batch(tables))
     }
 
-    fn load_node_addresses(&self, ledger: &mut Ledger) -> Result<(), StoreError> {
+    fn load_node_addresses(&self) -> Result<Addresses, StoreError> {
+        let mut addresses = Addresses::new();
         self.each(
             "SELECT observer, address FROM node_addresses",
             "a node address",
             |row| {
                 let address: IpAddr = row.get::<_, String>(1)?.parse().or(Err(invalid()))?;
-                let observer: &mut Observer = ledger.observers.entry(row.get(0)?).or_default();
-                observer.node_addresses.insert(address);
+                let known = addresses.entry(row.get(0)?).or_default();
+                known.insert(address);
                 Ok(())
             },
-        )
+        )?;
+        Ok(addresses)
     }
 
     fn load_epochs(&self) -> Result<(Places, BTreeMap<i64, EpochLedger>), StoreError> {
@@ -89,25 +104,34 @@ impl Store {
     }
 
     fn load_points(&self, epochs: &mut BTreeMap<i64, EpochLedger>) -> Result<(), StoreError> {
+        let mut curves: BTreeMap<i64, Vec<_>> = BTreeMap::new();
         self.each(
             "SELECT epoch, key, first_seen, first, last, attempts, answered, refused FROM points",
-            "an edge",
+            "a point",
             |row| {
-                let key = key::decode(row.get_ref(1)?.as_blob()?).or(Err(invalid()))?;
-                let told = Curve {
-                    first_seen: row.get(2)?,
-                    points: vec![Point {
-                        first: row.get(3)?,
-                        last: row.get(4)?,
-                        attempts: count(row, 5)?,
-                        answered: count(row, 6)?,
-                        refused: count(row, 7)?,
-                    }],
+                let key = key::decode(row.get_ref(1)?.as_blob().or(Err(invalid()))?);
+                let point = Point {
+                    first: row.get(3)?,
+                    last: row.get(4)?,
+                    attempts: count(row, 5)?,
+                    answered: count(row, 6)?,
+                    refused: count(row, 7)?,
                 };
-                of_epoch(epochs, row)?.merge_curve(key, told);
+                let curve = Curve {
+                    first_seen: row.get(2)?,
+                    points: vec![point],
+                };
+                let told = (key.or(Err(invalid()))?, curve);
+                curves.entry(row.get(0)?).or_default().push(told);
                 Ok(())
             },
-        )
+        )?;
+        for (id, told) in curves {
+            if let Some(epoch) = epochs.get_mut(&id) {
+                epoch.edges = told.into_iter().collect();
+            }
+        }
+        Ok(())
     }
 
     fn load_losses(&self, epochs: &mut BTreeMap<i64, EpochLedger>) -> Result<(), StoreError> {
@@ -126,44 +150,11 @@ impl Store {
                     not_for_pod: count(row, 10)?,
                     observation_gap: row.get(11)?,
                 };
-                of_epoch(epochs, row)?.merge_losses(&ObservedLosses {
-                    interface: row.get(1)?,
-                    pod: pod(row, 2)?,
-                    losses,
-                });
+                let key = (row.get(1)?, pod(row, 2)?);
+                of_epoch(epochs, row)?.merge_losses(key, &losses);
                 Ok(())
             },
         )
-    }
-
-    /// Hands every row of `query` to `take`.
-    pub(super) fn each(
-        &self,
-        query: &str,
-        what: &'static str,
-        mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), StoreError> {
-        use rusqlite::Error::{
-            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, InvalidQuery,
-        };
-        let mut run = || {
-            let mut statement = self.connection.prepare_cached(query)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                take(row)?;
-            }
-            Ok(())
-        };
-        run().map_err(|error| match error {
-            FromSqlConversionFailure(..)
-            | IntegralValueOutOfRange(..)
-            | InvalidColumnType(..)
-            | InvalidQuery => StoreError::Row {
-                path: self.path.clone(),
-                what,
-            },
-            other => self.error(other),
-        })
     }
 }
 

@@ -5,8 +5,8 @@ use rusqlite_migration::{M, Migrations};
 /// `PRAGMA application_id`: tells our databases from others. The letters `nplg`.
 pub(super) const APPLICATION_ID: i32 = 0x6e70_6c67;
 
-/// The steps to the present schema. Times are microseconds of Unix time; a `key` is that of `super::key`. Points lie in
-/// the order of time, so that a batch is added at the end of the table.
+/// The steps to the present schema. Of schema 2, times are microseconds of Unix time, and a `key` is that of `super::key`.
+/// Schema 3 holds what `crate::ledger::Told` encodes: a row of the journal for each batch, and a page for each epoch.
 const STEPS: &[M<'static>] = &[
     M::up(
         "
@@ -72,6 +72,32 @@ const STEPS: &[M<'static>] = &[
         "
     ALTER TABLE losses ADD COLUMN edges_recovered INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE losses ADD COLUMN attempts_recovered INTEGER NOT NULL DEFAULT 0;
+    ",
+    ),
+    M::up(
+        "
+    DROP TABLE agent_state;
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY,
+        observer TEXT NOT NULL,
+        boot_id TEXT NOT NULL,
+        instance INTEGER NOT NULL,
+        abi_version INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_place ON journal (observer, boot_id, instance, abi_version);
+    CREATE TABLE pages (
+        observer TEXT NOT NULL,
+        boot_id TEXT NOT NULL,
+        instance INTEGER NOT NULL,
+        abi_version INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (observer, boot_id, instance, abi_version)
+    ) STRICT;
+    CREATE TABLE history (
+        key TEXT PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT;
     ",
     ),
 ];

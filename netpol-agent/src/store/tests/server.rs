@@ -1,0 +1,170 @@
+//! A PostgreSQL server of the test's own: Debian's package, as an unprivileged user, in a temporary directory, on a unix
+//! socket. It is killed when dropped.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Where Debian's package puts the programs of each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+/// The user that Debian's package makes.
+const USER: &str = "postgres";
+
+/// A running server.
+pub(crate) struct Server {
+    directory: TempDir,
+    user: Option<(u32, u32)>,
+    child: Child,
+}
+
+impl Server {
+    /// Makes a cluster and starts it.
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let user = unprivileged();
+        let data = directory.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if let Some((uid, gid)) = user {
+            chown(&data, Some(uid), Some(gid)).unwrap();
+        }
+        let mut initdb = program("initdb", user);
+        initdb
+            .args([
+                "--auth=trust",
+                "--username=netpol",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ])
+            .arg("--pgdata")
+            .arg(&data);
+        let made = initdb.output().unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let child = launch(&data, user);
+        let server = Self {
+            directory,
+            user,
+            child,
+        };
+        server.wait();
+        server
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        let socket = self.data();
+        format!("postgresql://netpol@/postgres?host={}", socket.display())
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // Its own children notice by themselves, and a new server waits for them.
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&mut self) {
+        let begin = Instant::now();
+        loop {
+            self.child = launch(&self.data(), self.user);
+            std::thread::sleep(Duration::from_millis(300));
+            if self.child.try_wait().unwrap().is_none() {
+                break;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(30),
+                "it does not start"
+            );
+        }
+        self.wait();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn wait(&self) {
+        let begin = Instant::now();
+        let ready = || {
+            let mut ready = program("pg_isready", self.user);
+            ready.arg("--quiet").arg("--host").arg(self.data());
+            ready.status().unwrap().success()
+        };
+        while !ready() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it is not ready");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server on that data, with its socket beside them.
+fn launch(data: &Path, user: Option<(u32, u32)>) -> Child {
+    let mut server = program("postgres", user);
+    server
+        .arg("-D")
+        .arg(data)
+        .arg("-k")
+        .arg(data)
+        .args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "max_connections=20",
+            "-c",
+            "shared_buffers=16MB",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    server.spawn().unwrap()
+}
+
+/// A program of the newest version installed.
+fn program(name: &str, user: Option<(u32, u32)>) -> Command {
+    let versions = fs::read_dir(VERSIONS).unwrap_or_else(|_| {
+        panic!("{VERSIONS} is missing: cargo xtask setup installs Debian's package postgresql")
+    });
+    let paths = versions.map(|entry| entry.unwrap().path().join("bin").join(name));
+    let path = paths.filter(|path| path.exists()).max();
+    let mut command = Command::new(path.unwrap_or_else(|| panic!("no {name} below {VERSIONS}")));
+    command.current_dir("/").stdin(Stdio::null());
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// The package's user, if we are root: PostgreSQL does not run as that.
+fn unprivileged() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users
+        .lines()
+        .find(|line| line.split(':').next() == Some(USER));
+    let mut fields = line
+        .expect("Debian's package makes the user")
+        .split(':')
+        .skip(2);
+    let mut number = || fields.next().unwrap().parse().unwrap();
+    Some((number(), number()))
+}
