@@ -137,6 +137,24 @@ impl Collector for Metrics {
     }
 }
 
+/// A table of metrics in Markdown, for the documentation.
+#[must_use]
+pub fn documentation(table: &[Metric]) -> String {
+    let mut text = "| metric | kind | labels | what it tells |\n|---|---|---|---|\n".to_owned();
+    for metric in table {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let labels = metric.labels.iter().map(|label| format!("`{label}`"));
+        let labels: Vec<String> = labels.collect();
+        let labels = labels.join(", ");
+        let Metric { name, help, .. } = metric;
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    text
+}
+
 impl Metric {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>, samples: &[Sample]) -> fmt::Result {
         let (name, kind) = match self.kind {

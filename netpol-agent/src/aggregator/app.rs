@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
@@ -56,6 +57,8 @@ pub(super) struct Counted {
     pub(super) edges: u64,
     /// Pods in them that were gone before anybody looked.
     pub(super) unverifiable: u64,
+    /// Addresses of pods in them that a node called its own.
+    pub(super) foreign_addresses: u64,
     /// Seconds from a batch's time until it was durable: of the last one, and the sum of all.
     pub(super) lag: (f64, f64),
 }
@@ -129,6 +132,14 @@ impl App {
     ///
     /// How long it is to wait.
     pub(super) fn take_edges(&self, observer: &str, count: usize) -> Result<(), Refusal> {
+        let known = self.keeper.snapshot();
+        let known = known.observers.get(observer).map_or(0, |state| state.edges);
+        if known > self.limits.edges_per_node {
+            return Err(Refusal::TooMany {
+                what: "this node has told more distinct edges than any can have",
+                wait: Duration::from_secs(600),
+            });
+        }
         #[expect(clippy::cast_precision_loss, reason = "edges of one delivery are few")]
         let count = count as f64;
         take(
@@ -148,7 +159,7 @@ impl App {
         if !self.turns().insert(observer.to_owned()) {
             return Err(Refusal::TooMany {
                 what: "another delivery of this node is under way",
-                wait: std::time::Duration::from_secs(5),
+                wait: Duration::from_secs(5),
             });
         }
         Ok(Turn {

@@ -43,9 +43,9 @@ pub(super) async fn deliver(
     let _turn = app.turn(&agent.node)?;
     let patience = app.limits.body;
     let (bytes, room) = body::read(&headers, body, MOST_TRANSFERRED, &app.bodies, patience).await?;
-    let delivery = decode(&app, bytes, encoding).await?;
+    let mut delivery = decode(&app, bytes, encoding).await?;
     drop(room);
-    check(&app, &agent.node, &delivery)?;
+    check(&app, &agent.node, &mut delivery)?;
     commit(&app, &delivery).await?;
     Ok(Json(delivery.acknowledgement()))
 }
@@ -145,19 +145,29 @@ fn refusal(error: DecodeError) -> Refusal {
     }
 }
 
-fn check(app: &App, node: &str, delivery: &Delivery) -> Result<(), Refusal> {
+fn check(app: &App, node: &str, delivery: &mut Delivery) -> Result<(), Refusal> {
     let now = Timestamp::now();
     check_observer(node, &delivery.agent.node)?;
     sane::check(delivery, now)?;
     let edges = delivery.batches.iter().map(|batch| batch.edges.len()).sum();
     app.take_edges(node, edges)?;
     let since = app.whole_since()?;
-    let batches = delivery.batches.iter().map(AsRef::as_ref);
     let index = app.index();
-    let index = &*index;
-    let unverifiable = belongs::check(batches, node, Known { index, since, now })?;
-    app.counts
-        .note(|counted| counted.unverifiable += unverifiable as u64);
+    let batches = delivery.batches.iter().map(AsRef::as_ref);
+    let known = Known {
+        index: &index,
+        since,
+        now,
+    };
+    let unverifiable = belongs::check(batches, node, known)?;
+    let batches = delivery.batches.iter_mut().map(Arc::make_mut);
+    let foreign: usize = batches
+        .map(|batch| belongs::take_out_pods(batch, &index, now))
+        .sum();
+    app.counts.note(|counted| {
+        counted.unverifiable += unverifiable as u64;
+        counted.foreign_addresses += foreign as u64;
+    });
     Ok(())
 }
 

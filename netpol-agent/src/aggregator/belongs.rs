@@ -5,6 +5,7 @@
 //! pod's name, and remains unresolved. Everything else is refused.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -82,6 +83,15 @@ pub(super) fn check<'a>(
     }
 }
 
+/// Takes addresses of pods out of those that a node calls its own: whoever took them for the node's would not see the
+/// pod's traffic. Returns how many there were.
+pub(super) fn take_out_pods(batch: &mut Batch, index: &Index, now: Timestamp) -> usize {
+    let before = batch.node_addresses.len();
+    let own = |address: &IpAddr| index.pod_at(*address, now).is_none();
+    batch.node_addresses.retain(own);
+    before - batch.node_addresses.len()
+}
+
 /// What is said of each pod.
 fn told<'a>(batches: impl Iterator<Item = &'a Batch>) -> BTreeMap<&'a PodIdentity, Told> {
     let mut all: BTreeMap<&PodIdentity, Told> = BTreeMap::new();
@@ -144,7 +154,7 @@ fn later(time: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     use netpol_common::abi::Direction;
     use netpol_common::words::Protocol;
@@ -292,6 +302,27 @@ mod tests {
             let refused = judge(vec![edge(&pod, 1_900, 1_990)], Vec::new());
             assert_eq!(refused, Err(Refusal::UnknownPod(pod)));
         }
+    }
+
+    #[test]
+    fn a_node_cannot_take_a_pods_address_for_its_own() {
+        let (bridge, address) = (IpAddr::from([10, 1, 0, 1]), IpAddr::from([10, 1, 0, 4]));
+        let mut index = Index::default();
+        for (name, host_network, ip) in [("web", false, address), ("proxy", true, bridge)] {
+            let Object::Pod(pod) = pod(name, name, Some("n2")) else {
+                panic!("a pod is a pod");
+            };
+            let pod = Pod {
+                host_network,
+                ips: vec![ip],
+                ..pod
+            };
+            index.apply(Object::Pod(pod), at(0));
+        }
+        let mut batch = batch(Vec::new(), Vec::new());
+        batch.node_addresses = vec![bridge, address];
+        assert_eq!(take_out_pods(&mut batch, &index, at(10)), 1);
+        assert_eq!(batch.node_addresses, [bridge]);
     }
 
     #[test]

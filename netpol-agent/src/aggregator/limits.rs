@@ -27,6 +27,8 @@ pub struct Limits {
     pub requests: (f64, f64),
     /// Edges of one observer at once, and per second in the long run.
     pub edges: (f64, f64),
+    /// Distinct edges of one observer that are kept, over all its epochs.
+    pub edges_per_node: usize,
     /// Tokens from one address that turn out to be no good at once, and per second in the long run.
     pub failures: (f64, f64),
     /// Streams of flows that are open at the same time.
@@ -53,6 +55,7 @@ impl Default for Limits {
             commit: Duration::from_secs(60),
             requests: (20.0, 1.0),
             edges: (400_000.0, 10_000.0),
+            edges_per_node: 500_000,
             failures: (20.0, 0.5),
             followers: 64,
             readers: 4,

@@ -70,6 +70,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Pods in those batches that were gone before this process began to watch, so that nothing told where they ran",
     ),
+    counter(
+        "netpol_aggregator_foreign_addresses_total",
+        &[],
+        "Addresses of pods that a node called its own, and that were left out",
+    ),
     gauge(
         "netpol_aggregator_lag_seconds",
         &[],
@@ -305,6 +310,8 @@ impl OfServer {
         samples.count("netpol_aggregator_batch_edges_total", [], all.edges);
         let name = "netpol_aggregator_unverifiable_pods_total";
         samples.count(name, [], all.unverifiable);
+        let name = "netpol_aggregator_foreign_addresses_total";
+        samples.count(name, [], all.foreign_addresses);
         samples.put("netpol_aggregator_lag_seconds", [], all.lag.0);
         samples.put("netpol_aggregator_lag_seconds_total", [], all.lag.1);
     }

@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::node::retention;
 use crate::aggregator::{self, Limits, Options, TlsSource};
 
+/// How long threads may take to end after all else has ended.
+const WIND_UP: Duration = Duration::from_secs(5);
+
 /// Take in what the node agents of a cluster see, and answer who reads it.
 ///
 /// It serves until SIGTERM or SIGINT, then finishes what is under way. It needs rights on the cluster that it runs in; the
@@ -83,8 +86,10 @@ impl Aggregator {
             .enable_all()
             .build()
             .context("cannot start a runtime")?;
-        runtime.block_on(self.serve())?;
-        Ok(ExitCode::SUCCESS)
+        let served = runtime.block_on(self.serve());
+        // Nobody waits for what is still read out for somebody.
+        runtime.shutdown_timeout(WIND_UP);
+        served.map(|()| ExitCode::SUCCESS)
     }
 
     async fn serve(self) -> anyhow::Result<()> {

@@ -1,9 +1,13 @@
 //! Where pods ran: what tells whether somebody may speak of them.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 
+use super::history::Span;
 use super::index::Index;
+use super::objects::Pod;
 
 /// Where one pod ran, and when it was there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +32,14 @@ impl Index {
             from: life.from,
             to: life.to,
         })
+    }
+
+    /// The pod with a network of its own that has an address now.
+    #[must_use]
+    pub fn pod_at(&self, address: IpAddr, now: Timestamp) -> Option<&Pod> {
+        let owners = self.pods.owners(address, Some(Span::new((now, now))));
+        let mut owners = owners.into_iter();
+        owners.find(|pod| !pod.host_network && !pod.terminal && !pod.terminating)
     }
 
     /// How many objects are there now, by kind; owners of all kinds count as `Owner`.

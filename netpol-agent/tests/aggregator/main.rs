@@ -19,4 +19,6 @@ mod reading;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod schemathesis;
+#[cfg(test)]
 mod tls;

@@ -1,7 +1,8 @@
 //! Metrics and probes.
 
+use expect_test::expect_file;
 use netpol_agent::aggregator::METRICS;
-use netpol_agent::metrics::Kind;
+use netpol_agent::metrics::{Kind, documentation};
 
 use crate::rig::{Rig, good};
 
@@ -43,6 +44,11 @@ fn names_keep_to_the_conventions() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), METRICS.len());
+}
+
+#[test]
+fn every_metric_is_documented() {
+    expect_file!["../golden/metrics.md"].assert_eq(&documentation(METRICS));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::user::User;
 use crate::aggregator::refusal::Refusal;
 
 /// How long a good token is believed at most: one that was revoked is accepted for so long.
-const BELIEVED: SignedDuration = SignedDuration::from_secs(240);
+const BELIEVED: SignedDuration = SignedDuration::from_secs(290);
 /// How long a bad one is not asked about again.
 const DISBELIEVED: SignedDuration = SignedDuration::from_secs(15);
 /// Good tokens remembered at most: more than there are nodes in any cluster.
