@@ -22,3 +22,5 @@ mod rig;
 mod schemathesis;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod whole;
