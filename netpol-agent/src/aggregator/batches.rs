@@ -1,6 +1,6 @@
 //! Taking batches in, and telling what was taken in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
@@ -37,17 +37,32 @@ pub(super) async fn deliver(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Acknowledgement>, Refusal> {
-    check_version(&headers)?;
-    let encoding = encoding(&headers)?;
-    let agent = app.agent(&headers, peer.ip()).await?;
+    let mut body = Some(body);
+    let taken = take_in(&app, peer.ip(), &headers, &mut body).await;
+    if let Some(unread) = body {
+        body::discard(&headers, unread, MOST_TRANSFERRED).await;
+    }
+    taken.map(Json)
+}
+
+async fn take_in(
+    app: &App,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    body: &mut Option<Body>,
+) -> Result<Acknowledgement, Refusal> {
+    check_version(headers)?;
+    let encoding = encoding(headers)?;
+    let agent = app.agent(headers, peer).await?;
     let _turn = app.turn(&agent.node)?;
     let patience = app.limits.body;
-    let (bytes, room) = body::read(&headers, body, MOST_TRANSFERRED, &app.bodies, patience).await?;
-    let mut delivery = decode(&app, bytes, encoding).await?;
+    let body = body.take().unwrap_or_default();
+    let (bytes, room) = body::read(headers, body, MOST_TRANSFERRED, &app.bodies, patience).await?;
+    let mut delivery = decode(app, bytes, encoding).await?;
     drop(room);
-    check(&app, &agent.node, &mut delivery)?;
-    commit(&app, &delivery).await?;
-    Ok(Json(delivery.acknowledgement()))
+    check(app, &agent.node, &mut delivery)?;
+    commit(app, &delivery).await?;
+    Ok(delivery.acknowledgement())
 }
 
 /// Tells the highest number of a batch that is durable of an observer, by epoch.

@@ -13,6 +13,9 @@ use super::refusal::Refusal;
 /// Memory is counted in units of this many bytes.
 const UNIT: usize = 1 << 10;
 
+/// How long a body that nobody wants is read.
+const DISCARDING: Duration = Duration::from_secs(5);
+
 /// Room in memory that requests share.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -66,6 +69,25 @@ pub(super) async fn read<'r>(
     let received = timeout(patience, collect(body, most)).await;
     let received = received.unwrap_or(Err(Refusal::Slow(patience)))?;
     Ok((received, taken))
+}
+
+/// Reads a body that nobody wants, within bounds: who is cut off while sending does not hear why.
+pub(super) async fn discard(headers: &HeaderMap, body: Body, most: usize) {
+    if declared(headers).is_some_and(|length| length > most as u64) {
+        return;
+    }
+    let reading = async {
+        let mut chunks = body.into_data_stream();
+        let mut left = most;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever is slower than that is cut off all the same.
+    let _read = timeout(DISCARDING, reading).await;
 }
 
 /// What `Content-Length` says.
