@@ -1,5 +1,6 @@
 //! `netpol-agent node`: observes one node, or several in network namespaces of one machine.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -7,29 +8,36 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use netpol_common::names::cluster::AGENT_METRICS_PORT;
 
 use super::agent::host_name;
 use crate::kernel::KernelOptions;
 use crate::node::attach::{AttachChoice, Instance};
 use crate::node::bind::BindOptions;
+use crate::node::forward::ForwardOptions;
 use crate::node::observer::Ending;
 use crate::node::source::Source;
 use crate::node::spec::NodeSpec;
 use crate::node::standalone::{self, StandaloneOptions};
+use crate::uplink::client::Target;
+use crate::uplink::spool;
 
 /// The instance where none is named.
 const DEFAULT_INSTANCE: &str = "default";
 /// Where a BPF file system is usually mounted.
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
+/// Where metrics are served with an aggregator.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), AGENT_METRICS_PORT);
 
 /// Observe the pods of a node.
 ///
-/// It learns until SIGTERM or SIGINT. What it attached stays and keeps counting, so that the next start goes on
+/// With --aggregator, what is learned goes there, and waits on this node's disk while the aggregator is away. It learns
+/// until SIGTERM or SIGINT. What it attached stays and keeps counting, so that the next start goes on
 /// without a gap; `netpol-agent detach` removes it.
 #[derive(Args, Debug)]
 pub struct Node {
-    /// Keep the graph here as well, without a cluster and an aggregator
-    #[arg(long, env = "NETPOL_STANDALONE")]
+    /// Keep the graph here, without an aggregator
+    #[arg(long, env = "NETPOL_STANDALONE", conflicts_with = "aggregator")]
     standalone: bool,
     #[command(flatten)]
     observing: Observing,
@@ -65,7 +73,7 @@ pub(super) struct Observing {
         value_name = "DIR"
     )]
     pub(super) state_dir: PathBuf,
-    /// A node to observe, and its network namespace by path or by name below /run/netns [default: this machine, in
+    /// A node to observe, by its name in the Kubernetes API, and its network namespace by path or by name below /run/netns [default: this machine, in
     /// the agent's own namespace]
     #[arg(
         long,
@@ -96,6 +104,32 @@ pub(super) struct Observing {
     hurry: u32,
     #[command(flatten)]
     evidence: EvidencePlaces,
+    #[command(flatten)]
+    forward: Forward,
+    /// Where metrics (/metrics) and a probe (/healthz) are served [default: 0.0.0.0:9465 with an aggregator, else nowhere]
+    #[arg(long, env = "NETPOL_METRICS_ADDRESS", value_name = "ADDRESS:PORT")]
+    metrics_address: Option<SocketAddr>,
+}
+
+/// Where batches are delivered to.
+#[derive(Args, Debug)]
+struct Forward {
+    /// The aggregator that what is learned is delivered to: https://HOST[:PORT]
+    #[arg(long, env = "NETPOL_AGGREGATOR", value_name = "URL", requires_all = ["aggregator_ca", "aggregator_token"])]
+    aggregator: Option<String>,
+    /// Certificates of the authorities that may have signed the aggregator's, as PEM; read again when the file changes
+    #[arg(long, env = "NETPOL_AGGREGATOR_CA", value_name = "FILE")]
+    aggregator_ca: Option<PathBuf>,
+    /// The token that the aggregator knows this agent by; read again for every delivery
+    #[arg(long, env = "NETPOL_AGGREGATOR_TOKEN", value_name = "FILE")]
+    aggregator_token: Option<PathBuf>,
+    /// The UID of the pod that the agent runs in
+    #[arg(long, env = "NETPOL_POD_UID", value_name = "UID")]
+    pod_uid: Option<String>,
+    /// Bytes on disk that wait, per node, while the aggregator is away
+    #[arg(long, env = "NETPOL_SPOOL_BYTES", default_value_t = spool::DEFAULT_LIMIT, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 40))]
+    spool_bytes: u64,
 }
 
 /// How much the kernel's maps hold, per node.
@@ -138,9 +172,10 @@ impl Node {
     ///
     /// What is missing or wrong, and what to do about it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        if !self.standalone {
+        if !self.standalone && self.observing.forward.aggregator.is_none() {
             bail!(
-                "sending to an aggregator is not there yet: add --standalone, which keeps the graph in this process"
+                "nothing says where to keep what is learned: name an aggregator with --aggregator, or add --standalone, \
+                 which keeps the graph in this process"
             );
         }
         standalone::run(&self.observing.options(Ending::Keep)?)?;
@@ -158,6 +193,8 @@ impl Observing {
         let source = self.source()?;
         let nodes = self.nodes()?;
         distinct(&nodes)?;
+        let forward = self.forward.options();
+        let metrics = forward.is_some().then_some(METRICS);
         let defaults = BindOptions::default();
         Ok(StandaloneOptions {
             source,
@@ -182,6 +219,11 @@ impl Observing {
                     .filter(|directories| !directories.is_empty())
                     .unwrap_or(defaults.cni_cache),
             },
+            metrics: self
+                .metrics_address
+                .or(metrics)
+                .filter(|_| ending == Ending::Keep),
+            forward,
             ending,
         })
     }
@@ -217,6 +259,21 @@ impl Observing {
             );
         }
         Ok(Source::Inventory(self.inventory.clone()))
+    }
+}
+
+impl Forward {
+    /// Where to, if anywhere. clap has seen to it that nothing is missing then.
+    fn options(self) -> Option<ForwardOptions> {
+        Some(ForwardOptions {
+            target: Target {
+                url: self.aggregator?,
+                authority: self.aggregator_ca?,
+                token: self.aggregator_token?,
+            },
+            pod_uid: self.pod_uid.filter(|uid| !uid.is_empty()),
+            spool_bytes: self.spool_bytes,
+        })
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Feed {
 
 impl Feed {
     /// Fills the index for the first time, which for a cluster takes as long as its API server needs, and keeps it up
-    /// to date from then on; what is gone from a cluster is remembered for `retention`. Needs a tokio runtime.
+    /// to date from then on; of a cluster, `scope` is read, and what is gone from it is remembered for `retention`. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -67,6 +67,7 @@ impl Feed {
     pub async fn start(
         source: &Source,
         index: &SharedIndex,
+        scope: Scope,
         retention: Duration,
     ) -> Result<Self, SourceError> {
         let config = match source {
@@ -84,7 +85,7 @@ impl Feed {
             client,
             Options {
                 retention,
-                ..Options::new(Scope::Cluster)
+                ..Options::new(scope)
             },
             index.inner(),
             Timestamp::now,

@@ -1,10 +1,11 @@
-//! The whole chain in one process and without a cluster: observers, graph, records.
+//! The node agent's process: observers, and behind them either the whole chain (graph, records) or, with an aggregator, the
+//! spools that are delivered there.
 
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,17 +17,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::attach::{AttachChoice, AttachError, Claim, Instance, PinRoot, Plan, decide};
+use super::behind::{Behind, Way};
 use super::bind::BindOptions;
-use super::flow_file::FlowFile;
+use super::forward::{ForwardError, ForwardOptions};
+use super::metrics::Nodes;
 use super::observer::{Ending, ObserverError, ObserverOptions, Running, spawn};
+use super::port::Port;
 use super::probe::{ProbeResults, probe};
 use super::shared::SharedIndex;
 use super::source::{Feed, Source, SourceError};
 use super::spec::NodeSpec;
 use crate::identity::Index;
-use crate::keeper::{self, Handle, KeepError, Keeper};
+use crate::keeper::KeepError;
 use crate::kernel::KernelOptions;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
+use crate::watch::Scope;
 
 /// How often the source of the index is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +41,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct StandaloneOptions {
     /// What feeds the index.
     pub source: Source,
-    /// The directory of `graph.db` and `flows.jsonl`.
+    /// The directory of journals, and of `graph.db` and `flows.jsonl` or the spools.
     pub state_dir: PathBuf,
     /// The nodes.
     pub nodes: Vec<NodeSpec>,
@@ -60,6 +65,10 @@ pub struct StandaloneOptions {
     pub retention: Duration,
     /// Whether to observe until told to stop, or to detach at once.
     pub ending: Ending,
+    /// The aggregator that batches are delivered to, instead of a graph in this process.
+    pub forward: Option<ForwardOptions>,
+    /// Where metrics and a probe are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why the agent cannot start, or had to end.
@@ -74,6 +83,17 @@ pub enum StandaloneError {
     /// What is learned cannot be kept.
     #[error(transparent)]
     Keep(#[from] KeepError),
+    /// The way to the aggregator.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The port of metrics.
+    #[error("cannot serve metrics on {address}: name another address with --metrics-address")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// Attaching.
     #[error(transparent)]
     Attach(#[from] AttachError),
@@ -106,6 +126,12 @@ pub enum StandaloneError {
         "the graph thread ended by a fault: look at the lines above; nothing that was counted is lost"
     )]
     Graph,
+    /// A node without a spool.
+    #[error("node {node} has no way to the aggregator")]
+    Unknown {
+        /// The node.
+        node: String,
+    },
     /// The watch of the API server ended by itself.
     #[error("the watch of the API server ended by a fault: look at the lines above")]
     Watch,
@@ -136,8 +162,10 @@ pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
 async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     let mut signals = Signals::new()?;
     let index = SharedIndex::new(Index::default());
+    let nodes = Arc::new(Nodes::default());
+    let port = open_port(options, &nodes).await?;
     let mut feed = tokio::select! {
-        feed = Feed::start(&options.source, &index, options.retention) => feed?,
+        feed = Feed::start(&options.source, &index, options.scope(), options.retention) => feed?,
         _ = signals.next() => return Ok(()),
     };
     let probed = probe(Some(&options.bpffs));
@@ -145,23 +173,49 @@ async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     announce(&probed, &plan);
     let claims = claims(options, &plan)?;
     let lock = lock(&options.state_dir)?;
-    let store = Store::open(&options.state_dir.join("graph.db"))?;
-    let (keeper, graph) = Graph::start(store, &index, options)?;
+    let behind = Behind::start(options, &index).await?;
+    behind.tell(&nodes);
     let stop = CancellationToken::new();
-    let mut observers = Observers::new(options, &plan, &keeper)?;
-    let started = observers.start(&index, keeper, &stop).await;
+    let mut observers = Observers::new(options, &plan, &behind)?;
+    let started = observers.start(&index, &stop, &nodes).await;
     let waited = match (&started, options.ending) {
         (Ok(true), Ending::Keep) => {
             info!(nodes = options.nodes.len(), "ready");
-            wait(&mut signals, &mut feed, &index, &observers, &graph).await
+            wait(&mut signals, &mut feed, &index, &observers, || {
+                behind.fault()
+            })
+            .await
         }
         _ => Ok(()),
     };
     stop.cancel();
     let ended = observers.join();
-    let graphed = graph.join();
-    drop((lock, claims));
-    started.and(graphed).and(ended).and(waited)
+    let kept = behind.join();
+    drop((lock, claims, port));
+    started.and(kept).and(ended).and(waited)
+}
+
+impl StandaloneOptions {
+    /// What of a cluster is read: with an aggregator, which resolves edges, only what binding interfaces takes.
+    fn scope(&self) -> Scope {
+        match (&self.forward, self.nodes.as_slice()) {
+            (Some(_), [node]) => Scope::Node(node.name.clone()),
+            _ => Scope::Cluster,
+        }
+    }
+}
+
+async fn open_port(
+    options: &StandaloneOptions,
+    nodes: &Arc<Nodes>,
+) -> Result<Option<Port>, StandaloneError> {
+    let Some(address) = options.metrics else {
+        return Ok(None);
+    };
+    let opened = Port::open(address, Arc::clone(nodes)).await;
+    opened
+        .map(Some)
+        .map_err(|source| StandaloneError::Metrics { address, source })
 }
 
 /// Waits for a signal, or for a thread to end by itself, and keeps the index up to date meanwhile.
@@ -170,7 +224,7 @@ async fn wait(
     feed: &mut Feed,
     index: &SharedIndex,
     observers: &Observers,
-    graph: &Graph,
+    fault: impl Fn() -> Option<StandaloneError>,
 ) -> Result<(), StandaloneError> {
     let mut look = interval(LOOK);
     loop {
@@ -185,9 +239,7 @@ async fn wait(
             error!("an observer has ended; stopping");
             return Ok(());
         }
-        if graph.has_ended() {
-            return Err(StandaloneError::Graph);
-        }
+        fault().map_or(Ok(()), Err)?;
         if feed.has_ended() {
             return Err(StandaloneError::Watch);
         }
@@ -205,67 +257,21 @@ fn claims(options: &StandaloneOptions, plan: &Plan) -> Result<Vec<Claim>, Standa
     options.nodes.iter().map(claim).collect()
 }
 
-/// The threads behind the observers: the keeper's, and the one that writes `flows.jsonl`.
-struct Graph {
-    keeper: Keeper,
-    flows: JoinHandle<()>,
-    /// Until this is gone, `flows` goes on.
-    stop: mpsc::Sender<()>,
-}
-
-impl Graph {
-    fn start(
-        store: Store,
-        index: &SharedIndex,
-        options: &StandaloneOptions,
-    ) -> Result<(Handle, Self), StandaloneError> {
-        let keeping = keeper::Options {
-            retention: options.retention,
-            snapshots: None,
-        };
-        let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
-        let file = FlowFile::new(options.state_dir.join("flows.jsonl"), handle.clone());
-        let (stop, stopped) = mpsc::channel();
-        let flows = std::thread::Builder::new()
-            .name("flows".to_owned())
-            .spawn(move || file.run(&stopped));
-        let flows = flows.map_err(system("start a thread"))?;
-        let graph = Self {
-            keeper,
-            flows,
-            stop,
-        };
-        Ok((handle, graph))
-    }
-
-    fn has_ended(&self) -> bool {
-        self.keeper.has_ended() || self.flows.is_finished()
-    }
-
-    /// Has records written a last time. To be called when nothing more is delivered.
-    fn join(self) -> Result<(), StandaloneError> {
-        drop(self.stop);
-        let flows = self.flows.join().map_err(|_| StandaloneError::Graph);
-        let kept = self.keeper.join().map_err(|_| StandaloneError::Graph);
-        flows.and(kept)
-    }
-}
-
 /// The observers: those to be started, and their threads, by node.
 struct Observers {
-    planned: Vec<ObserverOptions>,
+    planned: Vec<(ObserverOptions, Way)>,
     running: Vec<(String, Running)>,
 }
 
 impl Observers {
-    /// One for each node, that goes on where `keeper` stands.
+    /// One for each node, that goes on where `behind` stands.
     fn new(
         options: &StandaloneOptions,
         plan: &Plan,
-        keeper: &Handle,
+        behind: &Behind,
     ) -> Result<Self, StandaloneError> {
         let nodes = options.nodes.iter();
-        let planned = nodes.map(|node| observer_options(options, plan, node, keeper));
+        let planned = nodes.map(|node| observer_options(options, plan, node, behind));
         Ok(Self {
             planned: planned.collect::<Result<_, _>>()?,
             running: Vec::new(),
@@ -276,19 +282,20 @@ impl Observers {
     async fn start(
         &mut self,
         index: &SharedIndex,
-        keeper: Handle,
         stop: &CancellationToken,
+        nodes: &Nodes,
     ) -> Result<bool, StandaloneError> {
-        for observer in self.planned.drain(..) {
+        for (observer, way) in self.planned.drain(..) {
             let node = observer.node.name.clone();
-            let running = spawn(observer, index.clone(), keeper.clone(), stop.clone());
+            let running = spawn(observer, index.clone(), way, stop.clone());
             let running = running.map_err(|source| of_node(&node, source))?;
             self.running.push((node, running));
         }
-        for (_, running) in &mut self.running {
+        for (node, running) in &mut self.running {
             if !running.ready().await {
                 return Ok(false);
             }
+            nodes.add_observer(node, running.asker());
         }
         Ok(true)
     }
@@ -312,11 +319,14 @@ fn observer_options(
     options: &StandaloneOptions,
     plan: &Plan,
     node: &NodeSpec,
-    keeper: &Handle,
-) -> Result<ObserverOptions, StandaloneError> {
+    behind: &Behind,
+) -> Result<(ObserverOptions, Way), StandaloneError> {
+    let (way, sequences) = behind.of(&node.name).ok_or(StandaloneError::Unknown {
+        node: node.name.clone(),
+    })?;
     let instance = node.instance(&options.instance)?;
     let pins = plan.pinned.then(|| PinRoot::new(&options.bpffs, &instance));
-    Ok(ObserverOptions {
+    let options = ObserverOptions {
         node: node.clone(),
         instance,
         kernel: options.kernel.clone(),
@@ -329,9 +339,10 @@ fn observer_options(
         journal: options
             .state_dir
             .join(format!("observer-{}.db", node.file_name())),
-        sequences: keeper.sequences(&node.name),
+        sequences,
         ending: options.ending,
-    })
+    };
+    Ok((options, way))
 }
 
 /// Says how observing will be done.
@@ -401,12 +412,13 @@ fn of_node(node: &str, source: ObserverError) -> StandaloneError {
     }
 }
 
-fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StandaloneError {
+pub(super) fn system(doing: &'static str) -> impl FnOnce(io::Error) -> StandaloneError {
     move |source| StandaloneError::System { doing, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::behind::Graph;
     use super::*;
 
     #[tokio::test]
@@ -415,20 +427,17 @@ mod tests {
         let inventory = directory.path().join("inventory.yaml");
         fs::write(&inventory, "").unwrap();
         let index = SharedIndex::new(Index::default());
-        let mut feed = Feed::start(&Source::Inventory(vec![inventory]), &index, LOOK)
-            .await
-            .unwrap();
-        let graph = Graph {
-            keeper: Keeper::of(|| panic!("a fault made by a test")),
-            flows: std::thread::spawn(|| ()),
-            stop: mpsc::channel().0,
-        };
+        let source = Source::Inventory(vec![inventory]);
+        let feed = Feed::start(&source, &index, Scope::Cluster, LOOK);
+        let mut feed = feed.await.unwrap();
+        let graph = Graph::that_panics();
         let observers = Observers {
             planned: Vec::new(),
             running: Vec::new(),
         };
         let mut signals = Signals::new().unwrap();
-        let waited = wait(&mut signals, &mut feed, &index, &observers, &graph).await;
+        let fault = || graph.fault();
+        let waited = wait(&mut signals, &mut feed, &index, &observers, fault).await;
         assert!(matches!(waited, Err(StandaloneError::Graph)), "{waited:?}");
         assert!(matches!(graph.join(), Err(StandaloneError::Graph)));
     }

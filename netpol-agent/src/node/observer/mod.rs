@@ -10,6 +10,7 @@ mod binding;
 mod delivery;
 mod reading;
 mod refused;
+mod reporting;
 mod seeding;
 mod start;
 mod telling;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netpol_common::abi::{Event, FirstSight};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -34,6 +36,7 @@ use super::deliver::Deliver;
 use super::journal::{Journal, JournalError};
 use super::links::{Link, LinkError, LinkWatcher};
 use super::outbox::Outbox;
+use super::report::Ask;
 use super::shared::SharedIndex;
 use super::spec::{NodeSpec, NodeSpecError};
 use super::tally::Teller;
@@ -198,6 +201,7 @@ struct Sources {
     watcher: LinkWatcher,
     sights: Sights,
     timers: Timers,
+    asked: UnboundedReceiver<Ask>,
 }
 
 impl Observer {
@@ -219,6 +223,7 @@ impl Observer {
                 watcher,
                 sights: ring,
                 timers,
+                asked,
             } = &mut sources;
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -243,6 +248,8 @@ impl Observer {
                 _ = timers.glance.tick() => if self.ring_was_full() { self.round() },
                 _ = timers.presence.tick() => self.note_open_connections(),
                 _ = timers.verify.tick() => self.verify(),
+                // Whoever asked may be gone.
+                Some(ask) = asked.recv() => drop(ask.try_send(self.report())),
                 outcome = under_way.wait() => under_way.end(&mut self, outcome),
             }
         }

@@ -28,6 +28,11 @@ impl Refused {
         until.is_none_or(|(_, until)| *until <= now)
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.by_ifindex.len()
+    }
+
     /// Forgets an interface: it is observed, or gone.
     pub(super) fn forget(&mut self, ifindex: u32) {
         self.by_ifindex.remove(&ifindex);

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use netpol_common::abi::ABI_VERSION;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,6 +24,7 @@ use crate::node::interfaces::{Interface, Interfaces};
 use crate::node::journal::{Journal, Kept};
 use crate::node::links::{Link, LinkEvent, LinkWatcher, WatchOptions};
 use crate::node::outbox::Outbox;
+use crate::node::report::{Ask, Asker, asking};
 use crate::node::seeds::Seeds;
 use crate::node::shared::SharedIndex;
 use crate::node::tally::Teller;
@@ -35,6 +37,7 @@ pub struct Running {
     node: String,
     thread: JoinHandle<Result<(), ObserverError>>,
     ready: oneshot::Receiver<()>,
+    asker: Asker,
 }
 
 impl Running {
@@ -53,6 +56,12 @@ impl Running {
         self.thread
             .join()
             .unwrap_or(Err(ObserverError::Fault { node }))
+    }
+
+    /// A way to ask how it stands.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// Whether the thread has ended.
@@ -75,11 +84,12 @@ pub fn spawn<D: Deliver + Send + 'static>(
 ) -> Result<Running, ObserverError> {
     let node = options.node.name.clone();
     let (tell, ready) = oneshot::channel();
+    let (asker, asked) = asking();
     let observe = move || {
         options.node.enter()?;
         let runtime = runtime()?;
         runtime.block_on(async {
-            let (observer, sources) = Observer::start(options, index).await?;
+            let (observer, sources) = Observer::start(options, index, asked).await?;
             // Whoever waits may have given up meanwhile.
             let _heard = tell.send(());
             observer.run(sources, &deliver, stop).await
@@ -96,6 +106,7 @@ pub fn spawn<D: Deliver + Send + 'static>(
         node,
         thread,
         ready,
+        asker,
     })
 }
 
@@ -114,6 +125,7 @@ impl Observer {
     async fn start(
         options: ObserverOptions,
         index: SharedIndex,
+        asked: UnboundedReceiver<Ask>,
     ) -> Result<(Self, Sources), ObserverError> {
         let mut options = options;
         let pin_dir = options.pins.as_ref().map(|pins| pins.version(ABI_VERSION));
@@ -168,6 +180,7 @@ impl Observer {
                 watcher,
                 sights,
                 timers,
+                asked,
             },
         ))
     }
