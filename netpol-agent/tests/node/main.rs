@@ -2,6 +2,10 @@
 #![cfg(feature = "ebpf")]
 
 #[cfg(test)]
+#[expect(dead_code, reason = "tests/uplink uses all of it")]
+#[path = "../uplink/server.rs"]
+mod aggregator;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 #[expect(dead_code, reason = "tests/attach_veth uses all of it")]
@@ -9,6 +13,8 @@ mod bad_input;
 mod bpf;
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod delivering;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]

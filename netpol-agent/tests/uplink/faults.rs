@@ -8,9 +8,7 @@ use netpol_agent::uplink::status::Failure;
 use crate::server::{Authority, Fault};
 use crate::world::World;
 
-const THREADS: usize = 2;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_arrives_in_order_and_at_intervals() {
     let mut world = World::new();
     for _ in 0..10 {
@@ -39,7 +37,7 @@ async fn everything_arrives_in_order_and_at_intervals() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_once_is_delivered_again() {
     for (fault, failure) in [
         (Fault::Status(503, Some("1")), Some(Failure::Unavailable)),
@@ -70,7 +68,7 @@ async fn what_fails_once_is_delivered_again() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_wait_while_the_aggregator_is_away() {
     let mut world = World::new();
     world.push(2, 2);
@@ -86,7 +84,7 @@ async fn batches_wait_while_the_aggregator_is_away() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_that_nobody_noticed_is_no_failure() {
     let mut world = World::new();
     world.push(1, 2);
@@ -102,7 +100,7 @@ async fn a_restart_that_nobody_noticed_is_no_failure() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_and_a_new_authority_are_read() {
     let mut world = World::new();
     world.push(1, 1);

@@ -7,14 +7,12 @@ use netpol_agent::wire::Side;
 use crate::batches::{batch, pod};
 use crate::world::{World, lines};
 
-const THREADS: usize = 2;
-
 fn of(arrived: &[Batch], sequence: u64) -> Vec<&Batch> {
     let of_it = arrived.iter().filter(|batch| batch.sequence == sequence);
     of_it.collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_delivered_in_smaller_parts() {
     let mut world = World::new();
     world.server.with(|seen| {
@@ -38,7 +36,7 @@ async fn what_is_too_large_is_delivered_in_smaller_parts() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_is_not_understood_is_put_aside_and_told_as_losses() {
     let mut world = World::new();
     world.server.with(|seen| seen.rules.malformed = Some(3));
@@ -75,7 +73,7 @@ async fn a_batch_that_is_not_understood_is_put_aside_and_told_as_losses() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_of_other_nodes_are_taken_out_of_their_batches() {
     let mut world = World::new();
     world.server.with(|seen| seen.rules.foreign = Some(pod(1)));
@@ -104,7 +102,7 @@ async fn pods_of_other_nodes_are_taken_out_of_their_batches() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = THREADS)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_side_is_told_and_waited_for() {
     let mut world = World::new();
     world

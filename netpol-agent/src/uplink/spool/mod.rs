@@ -92,14 +92,12 @@ pub enum Front {
 pub enum SpoolError {
     /// No room.
     #[error(
-        "the spool {path} is full: it holds {held} of {limit} bytes that the aggregator has not acknowledged; new edges \
-         wait in the kernel's maps, and what finds no room there is counted as lost"
+        "the spool {path} is full: the aggregator has not acknowledged {limit} bytes of batches; new edges wait in the \
+         kernel's maps, and what finds no room there is counted as lost"
     )]
     Full {
         /// Where it is.
         path: PathBuf,
-        /// Bytes.
-        held: u64,
         /// Bytes at most.
         limit: u64,
     },
@@ -253,7 +251,6 @@ impl Spool {
     fn full(&self) -> SpoolError {
         SpoolError::Full {
             path: self.path.clone(),
-            held: self.held.bytes,
             limit: self.held.limit,
         }
     }

@@ -146,7 +146,8 @@ impl Agent {
 /// What the agent is told wherever it runs.
 fn arguments(command: &mut Command, lab: &Lab) {
     command
-        .args(["node", "--standalone", "--walk-interval", "1s"])
+        .args(["node", "--walk-interval", "1s"])
+        .args(&lab.towards)
         .args(["--log", "info,netpol_agent=debug"])
         .args(lab.source())
         .arg("--state-dir")

@@ -30,6 +30,8 @@ pub(crate) struct Lab {
     directory: tempfile::TempDir,
     /// The cluster that the agent reads, instead of the inventory.
     kubeconfig: Option<PathBuf>,
+    /// The arguments that say where batches go.
+    towards: Vec<String>,
     pods: BTreeMap<String, LabPod>,
 }
 
@@ -63,6 +65,7 @@ impl Lab {
             prefix: format!("{random}-{}", std::process::id()),
             directory,
             kubeconfig: None,
+            towards: vec!["--standalone".to_owned()],
             pods: BTreeMap::new(),
         };
         lab.make_node();
@@ -120,6 +123,23 @@ impl Lab {
         );
         fs::write(&path, text).unwrap();
         self.kubeconfig = Some(path);
+    }
+
+    /// Makes agents deliver to an aggregator at a port of the host's loopback.
+    pub(crate) fn deliver_to(&mut self, port: u16, authority: &str) {
+        let file = |name: &str, text: &str| {
+            let path = self.directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        self.towards = vec![
+            "--aggregator".to_owned(),
+            format!("https://localhost:{port}"),
+            "--aggregator-ca".to_owned(),
+            file("ca.crt", authority),
+            "--aggregator-token".to_owned(),
+            file("token", "a token"),
+        ];
     }
 
     /// The arguments that say where objects are read from.
