@@ -194,6 +194,9 @@ impl Observing {
         let nodes = self.nodes()?;
         distinct(&nodes)?;
         let forward = self.forward.options();
+        if let Some(forward) = &forward {
+            forward.target.check()?;
+        }
         let metrics = forward.is_some().then_some(METRICS);
         let defaults = BindOptions::default();
         Ok(StandaloneOptions {

@@ -43,6 +43,17 @@ pub struct Target {
     pub token: PathBuf,
 }
 
+impl Target {
+    /// Whether the aggregator's address can be used.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`].
+    pub fn check(&self) -> Result<(), TargetError> {
+        batches(&self.url).map(drop)
+    }
+}
+
 /// A place that cannot be used as the aggregator's.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {

@@ -44,6 +44,30 @@ fn without_standalone_it_is_said_what_to_do() {
 }
 
 #[test]
+fn an_aggregator_is_named_by_an_https_url_with_its_files() {
+    for url in [
+        "http://aggregator:8443",
+        "aggregator:8443",
+        "https://a/path",
+    ] {
+        let arguments = [
+            "node",
+            "--in-cluster",
+            "--aggregator",
+            url,
+            "--aggregator-ca",
+            "ca.crt",
+            "--aggregator-token",
+            "token",
+        ];
+        is_refused(agent(&arguments), "https://HOST[:PORT]");
+    }
+    let lacking = agent(&["node", "--aggregator", "https://aggregator"]);
+    let lacking = lacking.code(2).stdout("");
+    lacking.stderr(predicate::str::contains("--aggregator-ca"));
+}
+
+#[test]
 fn a_missing_or_broken_inventory_leaves_no_state() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
