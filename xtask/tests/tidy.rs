@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 600;
 
 /// Modules of `netpol-agent` that know no clock, no file, no socket, no kube client and no aya.
-const PURE: &[&str] = &["flows", "graph", "identity", "ledger", "policy"];
+const PURE: &[&str] = &["control", "flows", "graph", "identity", "ledger", "policy"];
 
 /// What a pure module must not name.
 const IMPURE: &[&str] = &[

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::edges::Sides;
 use super::enforce::Outcome;
 use super::subject::Subject;
 use super::violations::Found;
@@ -59,7 +58,7 @@ impl Parts<'_> {
         let absent = subject.absent;
         Counts {
             rules: figure(rules),
-            edges: figure(size(&subject.rests_on) + absent),
+            edges: figure(subject.edges),
             absent_edges: figure(absent),
             open_violations: self.found.open,
             violations: self.found.all,
@@ -68,6 +67,8 @@ impl Parts<'_> {
 
     fn conditions(&self) -> Vec<Condition> {
         let before = self.subject.before();
+        // Whole seconds, as every time of this kind in the API.
+        let now = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);
         let condition = |kind: ConditionType| {
             let (holds, reason, message) = self.judge(kind);
             let status = match holds {
@@ -81,7 +82,7 @@ impl Parts<'_> {
                 status,
                 reason: reason.to_owned(),
                 message: short(message),
-                last_transition_time: since.map_or(self.now, |known| known.last_transition_time),
+                last_transition_time: since.map_or(now, |known| known.last_transition_time),
             }
         };
         ConditionType::ALL.map(condition).into()
@@ -190,10 +191,6 @@ pub(super) fn short(text: String) -> String {
     }
     let end = text.floor_char_boundary(most - 3);
     format!("{}...", &text[..end])
-}
-
-pub(super) fn size(sides: &Sides) -> usize {
-    sides.iter().map(|side| side.len()).sum()
 }
 
 fn figure(number: usize) -> u32 {

@@ -41,6 +41,7 @@ pub(super) fn knowledge(
     facts: &Facts<'_>,
     settings: &Settings,
     earlier: &BTreeMap<WorkloadName, Observation>,
+    began: Timestamp,
 ) -> BTreeMap<WorkloadName, Knowledge> {
     let options = coverage::Options {
         intervals: Intervals::Nowhere,
@@ -51,7 +52,7 @@ pub(super) fn knowledge(
     let peer = |end: &_, span| facts.index.peer_at_end(end, span);
     let complete = completeness(facts.graph, &all, &settings.requirements, &peer);
     let lost = losses(facts);
-    let unwatched = unwatched(facts, settings);
+    let unwatched = unwatched(facts, settings, began);
     let none = Observation::default();
     all.into_iter()
         .map(|(name, coverage)| {
@@ -83,8 +84,11 @@ fn losses(facts: &Facts<'_>) -> BTreeMap<WorkloadName, Lost> {
 }
 
 /// Workloads of which a pod runs on a node whose agent does not work, or that has none.
-fn unwatched(facts: &Facts<'_>, settings: &Settings) -> BTreeSet<WorkloadName> {
+fn unwatched(facts: &Facts<'_>, settings: &Settings, began: Timestamp) -> BTreeSet<WorkloadName> {
     let since = facts.ago(settings.silence);
+    if began > since {
+        return BTreeSet::new();
+    }
     let works = |node: &String| {
         let last = facts.observers.get(node).copied().flatten();
         last.is_some_and(|last| last >= since)

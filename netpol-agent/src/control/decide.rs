@@ -28,6 +28,7 @@ use crate::policy::{Cluster, OptionsFor, Synthesiser};
 /// What is remembered from decision to decision. Losing it loses nothing but patience: failures are counted anew.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    began: Option<Timestamp>,
     failures: BTreeMap<WorkloadName, Failures>,
     repairs: Repairs,
 }
@@ -38,7 +39,8 @@ pub fn decide(facts: &Facts<'_>, settings: &Settings, memory: &mut Memory) -> De
     let cluster = Cluster::of(facts.index);
     let names = subject::names(facts, &cluster);
     let mut subjects = subjects(facts, settings, &cluster, &names);
-    learn(&mut subjects, facts, settings, &cluster);
+    let began = *memory.began.get_or_insert(facts.now);
+    learn(&mut subjects, facts, settings, &cluster, began);
     propose::propose(&mut subjects, &cluster, settings);
     let found = find_violations(&subjects, facts, &cluster, &names);
     let failing = failing(&subjects, facts, settings, memory);
@@ -92,13 +94,19 @@ fn subjects<'a>(
 }
 
 /// Takes in what was learned of each workload, chooses its mode, and settles what its proposal rests on.
-fn learn(subjects: &mut [Subject<'_>], facts: &Facts<'_>, settings: &Settings, cluster: &Cluster) {
+fn learn(
+    subjects: &mut [Subject<'_>],
+    facts: &Facts<'_>,
+    settings: &Settings,
+    cluster: &Cluster,
+    began: Timestamp,
+) {
     let earlier = subjects.iter().filter_map(|subject| {
         let known = subject.before().observation?;
         Some((subject.workload.clone(), known))
     });
     let earlier: BTreeMap<WorkloadName, Observation> = earlier.collect();
-    let mut known = complete::knowledge(facts, settings, &earlier);
+    let mut known = complete::knowledge(facts, settings, &earlier, began);
     let options = OptionsFor {
         cluster: settings.options.clone(),
         workloads: subjects
@@ -109,11 +117,20 @@ fn learn(subjects: &mut [Subject<'_>], facts: &Facts<'_>, settings: &Settings, c
     };
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
     synthesiser.learn_all(facts.graph);
-    for subject in subjects {
+    for subject in subjects.iter_mut() {
         subject.knowledge = known.remove(&subject.workload).unwrap_or_default();
         subject.choose(facts.labels.get(&subject.workload));
-        let learned = synthesiser.learned_edges(&subject.workload);
-        subject.settle(learned, facts, cluster);
+    }
+    propose::from_learned(subjects, synthesiser.proposal());
+    for subject in subjects {
+        match (subject.is_plain(), subject.way.proposes) {
+            (true, false) => {}
+            (true, true) => subject.edges = synthesiser.learned_edges_of(&subject.workload),
+            (false, _) => {
+                let learned = synthesiser.learned_edges(&subject.workload);
+                subject.settle(learned, facts, cluster);
+            }
+        }
     }
 }
 

@@ -90,7 +90,8 @@ pub struct Settings {
     pub options: Options,
     /// What completeness takes.
     pub requirements: Requirements,
-    /// After such a silence an agent does not work.
+    /// After such a silence an agent does not work. A controller that has just begun grants as much to every agent:
+    /// while nobody took anything in, agents kept it.
     pub silence: SignedDuration,
     /// How many workloads of a namespace are put into force at once.
     pub step: usize,
@@ -100,6 +101,8 @@ pub struct Settings {
     pub armed: SignedDuration,
     /// How long a proposal without a spec outlives its workload.
     pub linger: SignedDuration,
+    /// The same for a pod without an owner, which rarely comes back.
+    pub linger_of_pods: SignedDuration,
 }
 
 impl Default for Settings {
@@ -113,6 +116,7 @@ impl Default for Settings {
             watch: SignedDuration::from_mins(2),
             armed: SignedDuration::from_mins(10),
             linger: SignedDuration::from_hours(7 * 24),
+            linger_of_pods: SignedDuration::from_hours(1),
         }
     }
 }
@@ -130,7 +134,9 @@ impl Facts<'_> {
         let first = ObjectName::new(namespace, "");
         let own = self.proposals.range(first..);
         let own = own.take_while(|(name, _)| name.namespace == namespace);
-        own.filter_map(|(_, known)| known.status.namespace_mode)
+        let present = own.filter(|(_, known)| known.status.gone_since.is_none());
+        present
+            .filter_map(|(_, known)| known.status.namespace_mode)
             .max()
     }
 

@@ -41,7 +41,12 @@ fn step(known: &Proposal, facts: &Facts<'_>, settings: &Settings) -> Option<Step
         .spec
         .as_ref()
         .is_some_and(|spec| *spec != Default::default());
-    let long = since < facts.ago(settings.linger);
+    let kind = known.status.workload_ref.as_ref();
+    let linger = match kind.is_some_and(|workload| workload.kind == "Pod") {
+        true => settings.linger_of_pods,
+        false => settings.linger,
+    };
+    let long = since < facts.ago(linger);
     (long && !wanted).then(|| Step::Forget {
         version: known.version.clone(),
     })

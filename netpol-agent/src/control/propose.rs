@@ -10,16 +10,32 @@ use super::facts::Settings;
 use super::subject::Subject;
 use crate::crd::Mode;
 use crate::policy::emit::kubernetes;
-use crate::policy::{Cluster, Dns, Finding, Options, OptionsFor, Policy, synthesise_for};
+use crate::policy::{Cluster, Dns, Finding, Options, OptionsFor, Policy, Proposal, synthesise_for};
 
 /// The name of the proposal of a whole namespace, unless a workload's has it.
 pub(super) const DEFAULT_DENY: &str = "default-deny";
 
-/// Proposes a policy for each workload.
+/// Takes over the policies that the engine makes of what was learned.
+pub(super) fn from_learned(subjects: &mut [Subject<'_>], proposal: Proposal) {
+    let all = subjects
+        .iter_mut()
+        .filter(|subject| !subject.is_namespace());
+    take_over(all, proposal);
+}
+
+/// Proposes the policies that rest on something else than what was learned.
 pub(super) fn propose(subjects: &mut [Subject<'_>], cluster: &Cluster, settings: &Settings) {
+    if subjects.iter().all(Subject::is_plain) {
+        return;
+    }
     let graph = edges::graph(subjects.iter().map(|subject| &subject.rests_on));
     let options = options(subjects, settings);
     let proposal = synthesise_for(&graph, cluster, &options);
+    let others = subjects.iter_mut().filter(|subject| !subject.is_plain());
+    take_over(others, proposal);
+}
+
+fn take_over<'a: 'b, 'b>(subjects: impl Iterator<Item = &'b mut Subject<'a>>, proposal: Proposal) {
     let mut policies: BTreeMap<WorkloadName, Policy> = BTreeMap::new();
     for policy in proposal.policies {
         policies.insert(policy.workload.clone(), policy);
@@ -27,7 +43,7 @@ pub(super) fn propose(subjects: &mut [Subject<'_>], cluster: &Cluster, settings:
     let mut remarks = remarks(&proposal.findings);
     for subject in subjects {
         let (withheld, wide) = remarks.remove(&subject.workload).unwrap_or_default();
-        subject.needs_widening = wide;
+        subject.needs_widening = wide.filter(|_| subject.way.proposes);
         subject.policy = policies.remove(&subject.workload);
         subject.withheld = withheld.filter(|_| subject.policy.is_none() && subject.way.proposes);
         if !subject.way.proposes {

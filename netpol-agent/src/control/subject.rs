@@ -34,12 +34,15 @@ pub(super) struct Subject<'a> {
     pub(super) knowledge: Knowledge,
     pub(super) chosen: Chosen,
     pub(super) way: Transition,
+    /// What was learned, unless it is [plain](Self::is_plain).
     pub(super) learned: Sides,
     pub(super) frozen: Option<Frozen>,
     /// Whether the edges are too many to be frozen.
     pub(super) too_many: bool,
-    /// The edges that the proposal rests on and whose other end is there.
+    /// The edges that the proposal rests on and whose other end is there, unless it is [plain](Self::is_plain).
     pub(super) rests_on: Sides,
+    /// How many edges the proposal rests on.
+    pub(super) edges: usize,
     pub(super) absent: usize,
     pub(super) policy: Option<Policy>,
     /// Why there is no policy although there are edges.
@@ -119,6 +122,7 @@ impl<'a> Subject<'a> {
             frozen: None,
             too_many: false,
             rests_on: Sides::default(),
+            edges: 0,
             absent: 0,
             policy: None,
             withheld: None,
@@ -132,6 +136,15 @@ impl<'a> Subject<'a> {
     /// Whether it is a whole namespace, of which all else is denied.
     pub(super) fn is_namespace(&self) -> bool {
         self.workload.kind == NAMESPACE
+    }
+
+    /// Whether its proposal is what the engine makes of what was learned, and nothing else: most are, and take no memory
+    /// for sets of edges.
+    pub(super) fn is_plain(&self) -> bool {
+        self.way.edges == Edges::Live
+            && self.approved.is_empty()
+            && self.withheld.is_none()
+            && !self.is_namespace()
     }
 
     /// What was answered last.
@@ -192,6 +205,7 @@ impl<'a> Subject<'a> {
             side.retain(|edge| !self.rejected.contains(edge));
         }
         if self.way.proposes {
+            self.edges = all.iter().map(BTreeSet::len).sum();
             self.absent = edges::drop_absent(&mut all, cluster);
             self.rests_on = all;
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -29,8 +28,6 @@ use crate::crd::LearnedPolicy;
 
 /// The annotation of a namespace that says how policies are written, as JSON.
 const OPTIONS_ANNOTATION: &str = "netpol.io/options";
-/// How long the watch may take to tell of a write of our own; from then on it is believed whatever it says.
-const LAG: Duration = Duration::from_secs(10);
 /// Kinds that are watched.
 const KINDS: usize = 10;
 
@@ -49,8 +46,8 @@ pub(super) struct Seen {
     pub(super) labels: BTreeMap<WorkloadName, String>,
     pub(super) called: BTreeSet<ObjectName>,
     callers: BTreeMap<(String, String), Vec<ObjectName>>,
-    /// Versions of our own writes that the watches have not told of yet, by kind and name.
-    expected: BTreeMap<(&'static str, ObjectName), (String, Instant)>,
+    /// Versions of our own writes, of which the watches may tell later, by kind and name.
+    expected: BTreeMap<(&'static str, ObjectName), u64>,
     whole: BTreeSet<String>,
 }
 
@@ -104,11 +101,10 @@ impl Known {
     }
 
     fn expect(&self, kind: &'static str, object: &impl Resource) {
-        let version = object.meta().resource_version.clone().unwrap_or_default();
-        let until = Instant::now() + LAG;
-        let mut seen = self.lock();
-        seen.expected
-            .insert((kind, name_of(object)), (version, until));
+        if let Some(version) = version(object) {
+            let mut seen = self.lock();
+            seen.expected.insert((kind, name_of(object)), version);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -134,20 +130,24 @@ impl Seen {
     /// Whether what a watch says of an object is older than what we wrote ourselves.
     fn is_old(&mut self, kind: &'static str, object: &impl Resource) -> bool {
         let key = (kind, name_of(object));
-        let Some((version, until)) = self.expected.get(&key) else {
+        let Some(wrote) = self.expected.get(&key) else {
             return false;
         };
-        let arrived = object.meta().resource_version.as_ref() == Some(version);
-        if arrived || *until < Instant::now() {
-            self.expected.remove(&key);
-            return false;
+        if version(object).is_some_and(|version| version < *wrote) {
+            return true;
         }
-        true
+        self.expected.remove(&key);
+        false
     }
 
     fn count_callers(&mut self) {
         self.called = self.callers.values().flatten().cloned().collect();
     }
+}
+
+/// The version of an object as a number: versions of one kind are in the order of their numbers, as KEP-5504 has it.
+fn version(object: &impl Resource) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
 }
 
 /// Feeds everything, for ever.
@@ -326,7 +326,7 @@ fn known(proposal: LearnedPolicy) -> (ObjectName, Proposal) {
         version: metadata.resource_version.unwrap_or_default(),
         generation: metadata.generation,
         spec: proposal.spec.spec,
-        status: proposal.status.unwrap_or_default(),
+        status: proposal.status.unwrap_or_default().in_order(),
     };
     (name, known)
 }

@@ -133,18 +133,8 @@ impl Writer {
                 self.space().await;
                 self.answer(change, status).await?;
             }
-            Step::Create(policy) => {
-                let made = self.policies(name).create(&post(), policy).await?;
-                tracing::info!(policy = %name, "the NetworkPolicy was created");
-                self.known.wrote_policy(made);
-            }
-            Step::Apply(policy) => {
-                let patch = Patch::Apply(policy.as_ref());
-                let policies = self.policies(name);
-                let made = policies.patch(&name.name, &apply(), &patch).await?;
-                tracing::info!(policy = %name, "the NetworkPolicy was changed");
-                self.known.wrote_policy(made);
-            }
+            Step::Create(policy) => self.create(name, policy).await?,
+            Step::Apply(policy) => self.apply(name, policy).await?,
             Step::Remove { uid, version } => self.remove(name, uid, version).await?,
             Step::Tell(event) => self.tell(change, event).await,
             Step::Forget { version } => {
@@ -167,6 +157,27 @@ impl Writer {
         let proposals = self.proposals(name);
         let made = proposals.patch_status(&name.name, &apply(), &patch).await?;
         self.known.wrote_proposal(made);
+        Ok(())
+    }
+
+    /// Makes a policy, which fails if there is one of its name by now, and then applies it, so that its fields are ours as
+    /// those of everything that is applied.
+    async fn create(&self, name: &ObjectName, policy: &NetworkPolicy) -> Result<(), NotDone> {
+        let made = self.policies(name).create(&post(), policy).await?;
+        let mut exactly = policy.clone();
+        exactly.metadata.uid.clone_from(&made.metadata.uid);
+        let version = &made.metadata.resource_version;
+        exactly.metadata.resource_version.clone_from(version);
+        self.known.wrote_policy(made);
+        self.apply(name, &exactly).await
+    }
+
+    async fn apply(&self, name: &ObjectName, policy: &NetworkPolicy) -> Result<(), NotDone> {
+        let patch = Patch::Apply(policy);
+        let policies = self.policies(name);
+        let made = policies.patch(&name.name, &apply(), &patch).await?;
+        tracing::info!(policy = %name, "the NetworkPolicy was applied");
+        self.known.wrote_policy(made);
         Ok(())
     }
 

@@ -370,6 +370,18 @@ impl LearnedPolicyStatus {
         self.conditions.iter().find(|known| known.kind == kind)
     }
 
+    /// The same with its lists in the order in which they are written. The API server keeps what is told apart by a key in
+    /// an order of its own.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        let by_edge = |one: &Violation, other: &Violation| {
+            (&one.edge, &one.direction).cmp(&(&other.edge, &other.direction))
+        };
+        self.conditions.sort_by_key(|condition| condition.kind);
+        self.violations.sort_by(by_edge);
+        self
+    }
+
     /// Whether a condition is known to hold.
     #[must_use]
     pub fn holds(&self, kind: ConditionType) -> bool {

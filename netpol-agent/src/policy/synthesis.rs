@@ -234,6 +234,16 @@ impl<'a> Synthesiser<'a> {
         })
     }
 
+    /// How many edges make rules of a workload's policy, each direction's counted by itself.
+    #[must_use]
+    pub fn learned_edges_of(&self, workload: &WorkloadName) -> usize {
+        let count = |known: &Workload| {
+            let of = |direction| known.lessons.learned(direction).count();
+            Direction::ALL.into_iter().map(of).sum()
+        };
+        self.workloads.get(workload).map_or(0, count)
+    }
+
     /// The policy of one workload, with the findings about it and its edges.
     #[must_use]
     pub fn resynthesise(&self, workload: &WorkloadName) -> (Option<Policy>, BTreeSet<Finding>) {

@@ -56,7 +56,8 @@ fn address(pod: &str) -> String {
 }
 
 fn objects() -> String {
-    let started = Timestamp::now() - SignedDuration::from_hours(HOURS - 1);
+    // After the records begin, so that the start is seen.
+    let started = Timestamp::now() - SignedDuration::from_mins(HOURS * 60 - 90);
     let mut all = String::from(
         "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n\
          {apiVersion: v1, kind: Namespace, metadata: {name: default}}\n---\n\

@@ -1,10 +1,12 @@
 //! What holds whatever happens, in random order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use netpol_common::names::{ObjectName, WorkloadName};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::sim::{Sim, name};
 use crate::control::Live;
@@ -166,10 +168,11 @@ fn foreign(sim: &Sim) -> BTreeMap<ObjectName, Live> {
 }
 
 /// Each policy of ours that is as it is to be allows what was frozen or approved, less what was rejected, and nothing
-/// else that may occur.
-fn check_exact(sim: &Sim) {
+/// else that may occur. Tells how many there are.
+fn check_exact(sim: &Sim) -> usize {
     let cluster = Cluster::of(&sim.index);
     let world = World::of(&sim.index);
+    let mut checked = 0;
     for (name, live) in sim.policies.iter().filter(|(_, live)| live.is_ours()) {
         let Some(known) = sim.proposals.get(name) else {
             continue;
@@ -182,6 +185,7 @@ fn check_exact(sim: &Sim) {
         if !is_current || sim.namespaces["shop"].terminating {
             continue;
         }
+        checked += 1;
         let compiled = Compiled::new(
             &world,
             std::slice::from_ref(&live.policy),
@@ -220,6 +224,7 @@ fn check_exact(sim: &Sim) {
             }
         }
     }
+    checked
 }
 
 /// Nothing of ours is in force where it is not asked for.
@@ -248,27 +253,46 @@ fn check_modes(sim: &Sim) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+#[test]
+fn nothing_of_others_is_touched_nothing_is_widened_and_all_comes_to_rest() {
+    let checked = AtomicUsize::new(0);
+    let config = ProptestConfig {
+        cases: 48,
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    };
+    let happenings = prop::collection::vec(happening(), 1..24);
+    let outcome = TestRunner::new(config).run(&happenings, |happenings| {
+        let policies = live_through(&happenings)?;
+        checked.fetch_add(policies, Ordering::Relaxed);
+        Ok(())
+    });
+    outcome.unwrap();
+    let checked = checked.into_inner();
+    assert!(
+        checked > 100,
+        "only {checked} policies were in force at any time"
+    );
+}
 
-    #[test]
-    fn nothing_of_others_is_touched_nothing_is_widened_and_all_comes_to_rest(
-        happenings in prop::collection::vec(happening(), 1..24)
-    ) {
-        let mut sim = Sim::new();
-        sim.settings.options.dns = Dns::Seen;
-        sim.shop().options = Some("{\"dns\": \"seen\"}".to_owned());
-        sim.settle();
-        for happening in &happenings {
-            happen(&mut sim, happening);
-            let theirs = foreign(&sim);
-            let written = sim.settle();
-            prop_assert_eq!(&foreign(&sim), &theirs);
-            if sim.namespaces["shop"].terminating {
-                prop_assert!(!written.iter().any(|write| write.contains(" shop/")), "{:?}", written);
-            }
-            check_exact(&sim);
-            check_modes(&sim);
+/// Lets all of that happen; tells how many policies were looked at.
+fn live_through(happenings: &[Happening]) -> Result<usize, TestCaseError> {
+    let mut sim = Sim::new();
+    sim.settings.options.dns = Dns::Seen;
+    sim.shop().options = Some("{\"dns\": \"seen\"}".to_owned());
+    sim.settle();
+    let mut checked = 0;
+    for happening in happenings {
+        happen(&mut sim, happening);
+        let theirs = foreign(&sim);
+        let written = sim.settle();
+        prop_assert_eq!(&foreign(&sim), &theirs);
+        if sim.namespaces["shop"].terminating {
+            let inside = written.iter().any(|write| write.contains(" shop/"));
+            prop_assert!(!inside, "{:?}", written);
         }
+        checked += check_exact(&sim);
+        check_modes(&sim);
     }
+    Ok(checked)
 }

@@ -116,6 +116,7 @@ impl Sim {
             versions: 0,
             graph: None,
         };
+        assert_eq!(sim.decide().figures.told, 0, "the controller begins");
         for _ in 0..HOURS {
             sim.now += SignedDuration::from_hours(1);
             USUAL
