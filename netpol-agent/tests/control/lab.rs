@@ -181,11 +181,11 @@ impl Lab {
         self.batch(now - SignedDuration::from_secs(1), now).await;
     }
 
-    /// Attempts of an edge that nobody answered, and are not answered any more.
+    /// Attempts of an edge that nobody answered, told when it is too late for an answer.
     pub(crate) async fn fail(&mut self, edge: (&str, &str, u16), attempts: u64) {
         self.count(edge, attempts, 0);
         let now = Timestamp::now();
-        self.batch(now - SignedDuration::from_secs(45), now).await;
+        self.batch(now, now + SignedDuration::from_secs(45)).await;
     }
 
     /// Tells the keeper all counts so far, as of a time.
