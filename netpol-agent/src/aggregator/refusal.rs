@@ -60,6 +60,9 @@ pub enum Refusal {
     /// A body that does not decode, or says what cannot be.
     #[error("{0}")]
     Malformed(String),
+    /// A batch from the future. It is taken once our clock has caught up.
+    #[error("{0}")]
+    Ahead(String),
     /// A body beyond the bound.
     #[error("{0}")]
     TooLarge(String),
@@ -114,7 +117,7 @@ pub enum Refusal {
 pub(super) struct Reason(pub(super) &'static str);
 
 /// Every reason by which refused requests are counted; `connection` is one that was turned away or failed its handshake.
-pub const REASONS: [&str; 19] = [
+pub const REASONS: [&str; 20] = [
     "connection",
     "no-token",
     "bad-token",
@@ -123,6 +126,7 @@ pub const REASONS: [&str; 19] = [
     "forged",
     "unknown-pod",
     "malformed",
+    "ahead",
     "too-large",
     "slow",
     "media-type",
@@ -147,6 +151,7 @@ impl Refusal {
             Self::Forged { .. } => (StatusCode::FORBIDDEN, "forged"),
             Self::UnknownPod(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown-pod"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Ahead(_) => (StatusCode::SERVICE_UNAVAILABLE, "ahead"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, "slow"),
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type"),
@@ -166,6 +171,7 @@ impl Refusal {
         match self {
             Self::TooMany { wait, .. } => Some(*wait),
             Self::UnknownPod(_) => Some(Duration::from_secs(5)),
+            Self::Ahead(_) => Some(Duration::from_secs(60)),
             other => {
                 let unavailable = other.class().0 == StatusCode::SERVICE_UNAVAILABLE;
                 unavailable.then_some(Duration::from_secs(2))
@@ -240,6 +246,7 @@ mod tests {
             Refusal::BadToken(String::new()),
             Refusal::Forbidden(String::new()),
             Refusal::Malformed(String::new()),
+            Refusal::Ahead(String::new()),
             Refusal::TooLarge(String::new()),
             Refusal::Slow(Duration::ZERO),
             Refusal::MediaType(String::new()),

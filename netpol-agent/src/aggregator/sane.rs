@@ -13,7 +13,7 @@ use crate::wire::Delivery;
 ///
 /// # Errors
 ///
-/// [`Refusal::Malformed`] with the place of the first thing that is wrong.
+/// [`Refusal::Malformed`] with the place of the first thing that is wrong; [`Refusal::Ahead`] if the node's clock is.
 pub(super) fn check(delivery: &Delivery, now: Timestamp) -> Result<(), Refusal> {
     most("batches", delivery.batches.len(), BATCHES)?;
     name("agent.node", &delivery.agent.node)?;
@@ -42,7 +42,7 @@ fn check_batch(at: usize, batch: &Batch, now: Timestamp) -> Result<(), Refusal> 
     most(field("node_addresses"), addresses, NODE_ADDRESSES)?;
     name(field("epoch.boot_id"), &batch.epoch.boot_id)?;
     if batch.time.duration_since(now) > AHEAD.try_into().unwrap_or_default() {
-        return Err(Refusal::Malformed(format!(
+        return Err(Refusal::Ahead(format!(
             "{}: {} is ahead of this aggregator's clock, which says {now}: set the clock of node {:?}",
             field("time"),
             batch.time,

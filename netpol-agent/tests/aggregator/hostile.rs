@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,16 @@ async fn pods_of_others_cannot_be_spoken_of() {
     assert_eq!((status, kind(&problem)), (403, "other-node"));
     assert!(rig.kept.book().batches.is_empty());
     assert_eq!(rig.refused("forged").await, 2.0);
+}
+
+#[tokio::test]
+async fn a_batch_from_the_future_is_asked_for_again() {
+    let rig = Rig::start().await;
+    let mut early = batch("n1", 1, Vec::new());
+    Arc::get_mut(&mut early).unwrap().time = Timestamp::now() + SignedDuration::from_hours(1);
+    let (status, problem) = rig.deliver("one", &delivery("n1", vec![early])).await;
+    assert_eq!((status, kind(&problem)), (503, "ahead"), "{problem}");
+    assert!(rig.kept.book().batches.is_empty());
 }
 
 #[tokio::test]
