@@ -185,10 +185,13 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] if there is none.
+    /// [`Refusal::TooMany`] if there is none.
     pub(super) fn follower(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let seat = Arc::clone(&self.followers).try_acquire_owned();
-        seat.map_err(|_| Refusal::Busy("too many are following at present"))
+        seat.map_err(|_| Refusal::TooMany {
+            what: "too many are following at present",
+            wait: Duration::from_secs(30),
+        })
     }
 
     fn turns(&self) -> MutexGuard<'_, BTreeSet<String>> {
