@@ -31,20 +31,21 @@ fn start(kubeconfig: &Path, state: &Path, ports: (u16, u16)) -> Process {
         .args(["--metrics-listen", &format!("127.0.0.1:{}", ports.1)])
         .stdout(Stdio::null())
         .spawn();
-    Process(child.unwrap())
+    Process(child.expect("the aggregator starts"))
 }
 
 /// Two ports that are free now.
 fn ports() -> (u16, u16) {
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (one, other) = (free(), free());
-    let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+    let port =
+        |listener: &std::net::TcpListener| listener.local_addr().expect("a bound address").port();
     (port(&one), port(&other))
 }
 
 async fn ready(port: u16) {
     let begin = Instant::now();
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = Client::builder().no_proxy().build().expect("a client");
     while begin.elapsed() < Duration::from_secs(20) {
         let asked = client
             .get(format!("http://127.0.0.1:{port}/readyz"))
@@ -63,7 +64,7 @@ async fn request(api: &ApiServer, port: u16, sequence: Option<u64>) -> serde_jso
     let url = format!("https://{HOST}:{port}/v1/batches");
     let request = match sequence {
         Some(sequence) => {
-            let body = serde_json::to_vec(&good(sequence)).unwrap();
+            let body = serde_json::to_vec(&good(sequence)).expect("JSON");
             client
                 .post(url)
                 .header("content-type", "application/json")
