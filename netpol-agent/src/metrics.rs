@@ -226,11 +226,11 @@ mod tests {
             samples.count("netpol_things_total", [("reason", "a")], 3);
             samples.count("netpol_things_total", [("reason", "b\"")], 0);
         });
-        let want = "# HELP netpol_things Things so far.\n\
+        let want = "# HELP netpol_things Things so far\n\
             # TYPE netpol_things counter\n\
             netpol_things_total{reason=\"a\"} 3.0\n\
             netpol_things_total{reason=\"b\\\"\"} 0.0\n\
-            # HELP netpol_ready Whether it is ready.\n\
+            # HELP netpol_ready Whether it is ready\n\
             # TYPE netpol_ready gauge\n\
             netpol_ready 1.0\n\
             # EOF\n";

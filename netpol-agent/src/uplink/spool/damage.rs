@@ -25,10 +25,23 @@ impl SpoolError {
             _ => return false,
         };
         let damage = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
-        error
-            .sqlite_error_code()
-            .is_some_and(|code| damage.contains(&code))
+        let code = error.sqlite_error_code();
+        code.is_some_and(|code| damage.contains(&code)) || is_foreign_value(error)
     }
+}
+
+/// Whether a column holds what was never written there, which the database itself takes for sound.
+fn is_foreign_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    )
 }
 
 impl Spool {
