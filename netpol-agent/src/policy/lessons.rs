@@ -144,7 +144,7 @@ fn judge_end(
         _ => options.cluster.one_way,
     };
     match lesson(edge, evidence, direction, one_way) {
-        Ok(_) if options.rejects(edge) => {
+        Ok(_) if options.rejects(edge, end(edge, direction)) => {
             seen.findings = vec![Finding::Rejected {
                 edge: EdgeId::clone(edge),
             }];

@@ -390,7 +390,10 @@ impl<'a> Synthesiser<'a> {
         if learned.len() > seen {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
-        learned.retain(|one| !self.options.rejects(&one.support.edge));
+        learned.retain(|one| {
+            let edge = &one.support.edge;
+            !self.options.rejects(edge, end(edge, direction))
+        });
         if let Some(left_out) = self.left_out.get(name) {
             let edge = |one: &Learned| (direction, Arc::clone(&one.support.edge));
             learned.retain(|one| !left_out.contains(&edge(one)));

@@ -257,7 +257,7 @@ fn check_modes(sim: &Sim) {
 fn nothing_of_others_is_touched_nothing_is_widened_and_all_comes_to_rest() {
     let checked = AtomicUsize::new(0);
     let config = ProptestConfig {
-        cases: 48,
+        cases: 192,
         source_file: Some(file!()),
         ..ProptestConfig::default()
     };

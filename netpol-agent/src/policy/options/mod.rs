@@ -272,17 +272,14 @@ impl OptionsFor {
         self.any(|options| options.ranges == Ranges::Infer)
     }
 
-    /// Whether the options of either end reject an edge.
+    /// Whether the options of the end whose policy it is reject an edge: each end decides on its own policy.
     #[must_use]
-    pub fn rejects(&self, edge: &EdgeId) -> bool {
-        let mut ends = [&edge.client, &edge.server].into_iter();
-        ends.any(|end| match end {
-            Peer::Workload(name) => {
-                let rejected = &self.workload(name).reject;
-                !rejected.is_empty() && rejected.contains(&RejectedEdge(edge.clone()))
-            }
-            _ => false,
-        })
+    pub fn rejects(&self, edge: &EdgeId, end: &Peer) -> bool {
+        let Peer::Workload(name) = end else {
+            return false;
+        };
+        let rejected = &self.workload(name).reject;
+        !rejected.is_empty() && rejected.contains(&RejectedEdge(edge.clone()))
     }
 }
 
