@@ -94,6 +94,8 @@ async fn bridge(
         let refused = [&[1], b"connection refused by the pod".as_slice()].concat();
         let _ = socket.send(Message::binary(refused)).await;
         let _ = socket.close(None).await;
+        // To close a connection with unread bytes in it is to reset it, and what was sent may be lost with that.
+        while let Some(Ok(_)) = socket.next().await {}
         return;
     };
     let (mut sink, mut source) = socket.split();
