@@ -253,6 +253,34 @@ fn what_generate_writes_leaves_nothing_missing() {
 }
 
 #[test]
+fn a_namespaces_policy_that_is_there_is_not_written_again() {
+    let input = tests().join("golden/policy/default-deny");
+    let all = fs::read_to_string(input.join("policies.yaml")).unwrap();
+    let missing = |policies: &str| {
+        let mut command = command("generate");
+        command.arg("-i").arg(input.join("inventory.yaml"));
+        command.arg("-f").arg(input.join("flows.jsonl"));
+        command.args(["--default-deny", "--against", "-"]);
+        let told = command.write_stdin(policies).assert().code(0);
+        String::from_utf8(told.get_output().stdout.clone()).unwrap()
+    };
+    assert_eq!(missing(&all), "");
+    let (denying, others): (Vec<&str>, Vec<&str>) = all
+        .split("---\n")
+        .partition(|text| text.contains("  name: default-deny\n"));
+    let again = missing(&others.join("---\n"));
+    assert_eq!(again.matches("kind: NetworkPolicy").count(), denying.len());
+    assert_eq!(again.matches("podSelector: {}").count(), denying.len());
+    let renamed = all.replace("  name: default-deny\n", "  name: deny\n");
+    assert_eq!(missing(&renamed), "");
+    let narrower = all.replace("podSelector: {}", "podSelector: {matchLabels: {app: web}}");
+    assert_eq!(
+        missing(&narrower).matches("podSelector: {}").count(),
+        denying.len()
+    );
+}
+
+#[test]
 fn generate_against_policies_tells_what_they_allow_and_what_nobody_uses() {
     let theirs = r"
 apiVersion: networking.k8s.io/v1

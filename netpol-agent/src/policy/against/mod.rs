@@ -75,7 +75,8 @@ pub fn missing(
     for (name, learned) in synthesiser.everything_learned() {
         for one in learned {
             let (direction, edge) = (one.direction, &one.support.edge);
-            let judged = coverage.judge(name, direction, edge);
+            let of_any = namespace::judge(name, edge, existing);
+            let judged = of_any.unwrap_or_else(|| coverage.judge(name, direction, edge));
             used.extend(judged.by.iter().map(|rule| (direction, rule.clone())));
             if judged.covered {
                 let entry = left_out.entry(name.clone()).or_default();

@@ -5,15 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use netpol_common::names::ObjectName;
+use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::Protocol;
 
 use super::Existing;
+use super::coverage::Judged;
 use crate::identity::objects::Labels;
 use crate::identity::{EdgeId, Peer};
 use crate::policy::Cluster;
 use crate::policy::evaluate::{Connection, End, Evaluator, Pod, Side};
-use crate::policy::model::{Direction, Policy};
+use crate::policy::model::{Direction, NAMESPACE, Policy};
 
 /// Whether policies that are there isolate every pod of a namespace in both directions, and allow what the
 /// namespace's policy would.
@@ -37,6 +38,50 @@ pub(super) fn is_there(policy: &Policy, cluster: &Cluster, existing: &Existing<'
         .flat_map(|rule| &rule.evidence)
         .map(|support| &*support.edge);
     judge.isolates() && edges.all(|edge| judge.allows(edge, cluster, existing))
+}
+
+/// What all policies that are there say, at the server, of an edge from whatever pod of a namespace; nothing of other
+/// edges.
+pub(super) fn judge(
+    server: &WorkloadName,
+    edge: &EdgeId,
+    existing: &Existing<'_>,
+) -> Option<Judged> {
+    let Peer::Workload(client) = &edge.client else {
+        return None;
+    };
+    if client.kind != NAMESPACE {
+        return None;
+    }
+    let any = anybody(&client.namespace);
+    let evaluator = Evaluator {
+        namespaces: existing.world.namespaces(),
+        policies: existing.policies,
+        reading: existing.reading,
+    };
+    let world = existing.world;
+    let places = world.pods_of(server).flat_map(|id| {
+        let addresses = world.addresses_of(id).into_iter();
+        addresses.map(move |address| (End::Pod(&world.pod(id).pod), address))
+    });
+    let sides = places.map(|(server, server_address)| {
+        let connection = Connection {
+            client: End::Pod(&any),
+            client_address: IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            server,
+            server_address,
+            protocol: edge.protocol,
+            port: edge.port,
+        };
+        evaluator.verdict(&connection).ingress
+    });
+    let sides: Vec<Side> = sides.collect();
+    let is_covered = |side: &Side| side.isolated && !side.by.is_empty();
+    Some(Judged {
+        covered: !sides.is_empty() && sides.iter().all(is_covered),
+        allowed: sides.iter().all(|side| side.allowed),
+        by: sides.into_iter().flat_map(|side| side.by).collect(),
+    })
 }
 
 /// An absent selector is an empty one.
