@@ -135,6 +135,51 @@ mod tests {
     }
 
     #[test]
+    fn subdomains_are_told_from_what_is_none() {
+        for good in ["a", "0", "a-b", "a.b", "a-0.b"] {
+            assert!(is_subdomain(good), "{good}");
+        }
+        let long = "a".repeat(254);
+        for bad in [
+            "", "-a", "a-", "a..b", ".a", "a.", "a_b", "A", "a.-b", &long,
+        ] {
+            assert!(!is_subdomain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_mended_keeps_as_much_as_fits() {
+        let of = |kind: &str, name: &str| {
+            let workload = WorkloadName::new("shop", kind, name);
+            let name = names(&[(kind, name)]).remove(0);
+            let (start, hash) = name.split_at(name.len() - HASH_DIGITS);
+            assert!(hash.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
+            (start.to_owned(), other_name(&workload))
+        };
+        assert_eq!(of("Run", "nightly-*").0, "nightly---run-");
+        assert_eq!(of("Job", "-").0, "job-");
+        assert_eq!(of("Job", "ü_Ü").0, "job-");
+        let long = "x".repeat(250);
+        assert_eq!(of("Deployment", &long).0, format!("{}-", "x".repeat(244)));
+        let (_, other) = of("Job", "x");
+        assert_eq!((&other[..6], other.len()), ("x-job-", 14));
+    }
+
+    #[test]
+    fn a_label_value_has_a_hash_where_the_name_is_too_long_or_no_name() {
+        let of = |name: &str| label_value(&WorkloadName::new("shop", "Job", name));
+        let fits = "x".repeat(59);
+        assert_eq!(of(&fits), format!("{fits}-job"));
+        let long = of(&"x".repeat(60));
+        assert_eq!(
+            (long.len(), &long[..55]),
+            (63, &*format!("{}-", "x".repeat(54)))
+        );
+        assert!(of("a*").starts_with("a--job-"), "{}", of("a*"));
+        assert_eq!(of("a.b"), "a.b-job");
+    }
+
+    #[test]
     fn the_same_name_in_two_namespaces_is_not_taken() {
         let workloads = [
             WorkloadName::new("a", "Job", "x"),

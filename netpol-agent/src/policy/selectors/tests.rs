@@ -177,3 +177,28 @@ fn a_search_that_is_cut_off_still_tells_apart() {
         .unwrap();
     assert_eq!(keys.len(), 20);
 }
+
+/// One label does where two more telling ones would too; and of several single ones the most telling.
+#[test]
+fn fewer_labels_come_before_more_telling_ones() {
+    let w: Template<'_> = &[("app", "x"), ("tier", "y"), ("zone", "z")];
+    let first: Template<'_> = &[("app", "x"), ("tier", "b"), ("zone", "c")];
+    let second: Template<'_> = &[("app", "a"), ("tier", "y"), ("zone", "d")];
+    let among = |others: &[Template<'_>]| {
+        let names = ["u", "v"];
+        let others = names.iter().zip(others);
+        let sets: Vec<[Template<'_>; 1]> = others.clone().map(|(_, labels)| [*labels]).collect();
+        let own = [w];
+        let rest = others
+            .zip(&sets)
+            .map(|((name, _), set)| (*name, &[][..], &set[..]));
+        let all: Vec<(&str, Template<'_>, &[Template<'_>])> =
+            std::iter::once(("w", &[][..], &own[..]))
+                .chain(rest)
+                .collect();
+        chosen(&all)
+    };
+    assert_eq!(among(&[first, second]), ok(&["zone=z"]));
+    assert_eq!(among(&[first]), ok(&["tier=y"]));
+    assert_eq!(among(&[second]), ok(&["app=x"]));
+}

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use netpol_common::names::ObjectName;
 use netpol_common::words::Protocol;
 
 use super::small::{cluster, deployment, egress, graph, seen};
-use crate::graph::FlowGraph;
+use crate::graph::{Counts, Evidence, FlowGraph};
+use crate::identity::Peer;
 use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
 use crate::policy::options::OptionsFor;
-use crate::policy::{Cluster, Dns, Options, Proposal, synthesise, synthesise_for};
+use crate::policy::{Cluster, Dns, OneWay, Options, Proposal, synthesise, synthesise_for};
 
 const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
 
@@ -198,4 +200,98 @@ fn probes_are_counted() {
         })
         .collect();
     assert_eq!(counted, [("dns", 2)]);
+}
+
+/// An edge with a node that is gone makes no rule, is told, and withholds nothing.
+#[test]
+fn a_node_that_is_gone_needs_no_rule() {
+    let mut cluster = cluster(&["api", "web"]);
+    cluster.nodes = [("gone".to_owned(), BTreeSet::new())].into();
+    let mut edges = graph(&[("web", "api", 80)]);
+    let (mut edge, evidence) = seen("web", "api", 90, 1);
+    edge.client = Peer::Node("gone".to_owned());
+    edges.edges.insert(edge.clone(), evidence);
+    let proposal = synthesise(&edges, &cluster, &Options::default());
+    assert_eq!(names(&proposal), ["api-deployment", "web-deployment"]);
+    assert!(proposal.findings.contains(&Finding::NodeGone { edge }));
+    assert!(
+        !proposal
+            .findings
+            .iter()
+            .any(|finding| finding.word() == "Withheld")
+    );
+}
+
+/// What makes no rule is told, each in its words.
+#[test]
+fn what_is_left_out_is_told() {
+    let cluster = cluster(&["api", "web"]);
+    let told = |change: &dyn Fn(&mut Evidence)| -> BTreeSet<&'static str> {
+        let (mut edge, mut evidence) = seen("web", "api", 90, 1);
+        edge.protocol = Protocol::Udp;
+        change(&mut evidence);
+        let mut edges = graph(&[("web", "api", 80)]);
+        edges.edges.insert(edge, evidence);
+        let proposal = synthesise(&edges, &cluster, &Options::default());
+        let words = proposal.findings.iter().map(Finding::word);
+        words
+            .filter(|word| *word != "NoTraffic" && *word != "NoPolicy")
+            .collect()
+    };
+    let both = |evidence: &mut Evidence, counts: Counts| {
+        for view in [&mut evidence.client, &mut evidence.server] {
+            view.as_mut().expect("both saw it").counts = counts;
+        }
+    };
+    let one_way = Counts {
+        one_way: 1,
+        ..Counts::default()
+    };
+    let unknown = Counts {
+        unknown: 1,
+        ..Counts::default()
+    };
+    assert_eq!(told(&|_| ()), [].into());
+    assert_eq!(
+        told(&|evidence| both(evidence, one_way)),
+        ["OneWayLeftOut"].into()
+    );
+    assert_eq!(
+        told(&|evidence| both(evidence, unknown)),
+        ["UnknownOutcome"].into()
+    );
+    let watched = told(&|evidence| (evidence.server, evidence.server_watched) = (None, true));
+    assert!(watched.contains("OtherEndOnly"), "{watched:?}");
+}
+
+/// Datagrams without an answer count as each end asks for, and the services by which an edge went stay with it.
+#[test]
+fn one_way_counts_as_each_workload_asks_for() {
+    let cluster = cluster(&["api", "web"]);
+    let (mut edge, mut evidence) = seen("web", "api", 90, 1);
+    edge.protocol = Protocol::Udp;
+    for view in [&mut evidence.client, &mut evidence.server] {
+        let counts = &mut view.as_mut().expect("both saw it").counts;
+        (counts.established, counts.one_way) = (0, 1);
+    }
+    let service = ObjectName::new("n", "front");
+    evidence.by_service = [service.clone()].into();
+    let edges = FlowGraph {
+        edges: [(edge, evidence)].into(),
+        ..FlowGraph::default()
+    };
+    let of_web = Options {
+        one_way: OneWay::Always,
+        ..Options::default()
+    };
+    let options = OptionsFor {
+        workloads: [(deployment("web"), of_web)].into(),
+        ..OptionsFor::default()
+    };
+    let proposal = synthesise_for(&edges, &cluster, &options);
+    assert_eq!(names(&proposal), ["web-deployment"]);
+    let rules = proposal.policies.iter().flat_map(|policy| &policy.egress);
+    let rests: Vec<_> = rules.flat_map(|rule| &rule.evidence).collect();
+    assert_eq!(rests.len(), 1);
+    assert_eq!(rests[0].by_service, [service].into());
 }

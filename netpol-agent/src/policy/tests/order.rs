@@ -46,6 +46,21 @@ proptest! {
         prop_assert_eq!(again, Format::Yaml.text(&at_once.policies, true));
     }
 
+    /// All edges at once come to the same, whatever was known of some before.
+    #[test]
+    fn deterministic_after_what_was_known((case, edges, before) in any_history()) {
+        let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
+        let mut synthesiser = Synthesiser::new(cluster, options);
+        for (edge, known) in edges.iter().zip(&before) {
+            match known {
+                true => drop(synthesiser.learn(edge, &Evidence::default())),
+                false => drop(synthesiser.learn(edge, &case.graph.edges[edge])),
+            }
+        }
+        synthesiser.learn_all(&case.graph);
+        prop_assert_eq!(&synthesiser.proposal(), &synthesise(&case.graph, &case.cluster, &case.options));
+    }
+
     /// One workload proposed again has the policy of a full run, and an edge changes no policy but those it names.
     #[test]
     fn incremental((case, edges, _) in any_history()) {

@@ -229,6 +229,7 @@ proptest! {
             prop_assert_eq!(&read, &object);
             for rule in policy.ingress.iter().chain(&policy.egress) {
                 prop_assert!(!rule.peers.is_empty() && !rule.ports.is_empty() && !rule.evidence.is_empty());
+                prop_assert!(rule.ports.iter().all(|spec| spec.end_port.is_none_or(|last| last > spec.port)));
             }
         }
         let list: serde_json::Value = serde_json::from_str(&kubernetes::json(&proposal.policies)).unwrap();

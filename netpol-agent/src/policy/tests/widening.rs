@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
 
-use super::judge::{Allowed, Other, allowed, expected};
+use super::judge::{Allowed, Other, allowed, expected, is_learned};
 use super::promises::smaller;
 use super::world::{Case, PORTS, any_case};
 use crate::identity::Peer;
@@ -278,6 +278,14 @@ proptest! {
             let took = proposal.findings.contains(&Finding::Rejected { edge: edge.clone() });
             let nothing = proposal.findings.contains(&Finding::RejectMatchesNothing { edge });
             prop_assert!(took != nothing, "{}", rejected);
+            let evidence = &case.graph.edges[&rejected.0];
+            let is_policys = |end: &Peer| matches!(end, Peer::Workload(name) if !case.cluster.workloads[name].host_network);
+            let ends = [(Direction::Ingress, &rejected.0.server, &rejected.0.client), (Direction::Egress, &rejected.0.client, &rejected.0.server)];
+            let gone = Peer::Node("lost".to_owned());
+            if ends.iter().all(|(_, _, other)| **other != gone) {
+                let learned = ends.iter().any(|(direction, own, _)| is_policys(own) && is_learned(&case, &rejected.0, evidence, *direction));
+                prop_assert_eq!(took, learned, "{}", rejected);
+            }
             let rests = proposal.policies.iter().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
             let mut rests = rests.flat_map(|rule| &rule.evidence);
             prop_assert!(!rests.any(|support| *support.edge == rejected.0));
