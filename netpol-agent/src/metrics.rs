@@ -156,6 +156,36 @@ pub fn documentation(table: &[Metric]) -> String {
 }
 
 impl Metric {
+    /// A metric that grows and falls.
+    #[must_use]
+    pub const fn gauge(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind: Kind::Gauge,
+            labels,
+            help,
+        }
+    }
+
+    /// A metric that only grows.
+    #[must_use]
+    pub const fn counter(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind: Kind::Counter,
+            labels,
+            help,
+        }
+    }
+
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>, samples: &[Sample]) -> fmt::Result {
         let (name, kind) = match self.kind {
             // The encoder puts the suffix back.
@@ -190,18 +220,8 @@ mod tests {
     use super::*;
 
     const TABLE: &[Metric] = &[
-        Metric {
-            name: "netpol_things_total",
-            kind: Kind::Counter,
-            labels: &["reason"],
-            help: "Things so far",
-        },
-        Metric {
-            name: "netpol_ready",
-            kind: Kind::Gauge,
-            labels: &[],
-            help: "Whether it is ready",
-        },
+        Metric::counter("netpol_things_total", &["reason"], "Things so far"),
+        Metric::gauge("netpol_ready", &[], "Whether it is ready"),
     ];
 
     #[derive(Debug)]

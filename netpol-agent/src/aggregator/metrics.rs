@@ -12,7 +12,7 @@ use super::tls::Served;
 use crate::controller::Report;
 use crate::keeper::Handle;
 use crate::lead::Leader;
-use crate::metrics::{Kind, Metric, Samples, Source};
+use crate::metrics::{Metric, Samples, Source};
 use crate::observe::Losses;
 
 /// An observer that has delivered nothing for so long is silent: even an idle one delivers every few seconds.
@@ -20,164 +20,142 @@ const SILENT: SignedDuration = SignedDuration::from_secs(120);
 
 /// Every metric of the aggregator, in the order of the documentation.
 pub const METRICS: &[Metric] = &[
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_build_info",
         &["version"],
         "Always 1; the label tells the version",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_ready",
         &[],
         "Whether every kind of object was listed whole",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_leader",
         &[],
         "Whether this replica is the one that writes to the Kubernetes API",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_connections",
         &[],
         "Open connections to the API",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_refused_requests_total",
         &["reason"],
         "Requests and connections that were refused",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_token_reviews_total",
         &["result"],
         "Tokens that the API server was asked about: accepted, refused, or failed where it did not answer",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_certificate_expiry_timestamp_seconds",
         &[],
         "When the certificate that is served with expires, in Unix time",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_batches_total",
         &[],
         "Batches of node agents that were made durable",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_batch_edges_total",
         &[],
         "Edges in those batches, each counted as often as it came",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_unverifiable_pods_total",
         &[],
         "Pods in those batches that were gone before this process began to watch, so that nothing told where they ran",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_foreign_addresses_total",
         &[],
         "Addresses of pods that a node called its own, and that were left out",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_lag_seconds",
         &[],
         "How long it took from when the latest batch was made until it was durable",
     ),
-    counter(
+    Metric::counter(
         "netpol_aggregator_lag_seconds_total",
         &[],
         "The sum of those times over all batches",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_index_objects",
         &["kind"],
         "Kubernetes objects in the index",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_observers",
         &[],
         "Node agents of which anything is known",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_silent_observers",
         &[],
         "Those of them whose latest batch is older than two minutes",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_observed_edges",
         &[],
         "Distinct edges that node agents told, as they saw them",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_graph_edges",
         &[],
         "Edges of the flow graph, between workloads, nodes and addresses",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_unresolved_flows",
         &[],
         "Flows of which an end cannot be told",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_aggregator_losses",
         &["place"],
         "What node agents could not see or keep, by where it was lost",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_proposals",
         &["mode"],
         "LearnedPolicies by the mode that they are in",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_violations",
         &["namespace"],
         "Distinct violations that no person has judged",
     ),
-    counter(
+    Metric::counter(
         "netpol_violations_told_total",
         &[],
         "Violations that were told as Events",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_applied_policies",
         &[],
         "NetworkPolicies of ours that are in force",
     ),
-    counter(
+    Metric::counter(
         "netpol_controller_decisions_total",
         &[],
         "Decisions of the controller, which only the leader makes",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_controller_decision_seconds",
         &[],
         "How long the latest decision took",
     ),
-    counter(
+    Metric::counter(
         "netpol_controller_writes_total",
         &["result"],
         "Writes to the Kubernetes API that followed from decisions: done, or failed",
     ),
 ];
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        labels,
-        help,
-    }
-}
-
-const fn counter(
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Counter,
-        labels,
-        help,
-    }
-}
 
 /// What the keeper knows.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use netpol_common::abi::{Event, Fate};
 
 use super::report::{Asker, Report};
-use crate::metrics::{Kind, Metric, Samples, Source};
+use crate::metrics::{Metric, Samples, Source};
 use crate::uplink::Link;
 use crate::uplink::status::{Failure, Status};
 use crate::wire::Side;
@@ -17,146 +17,124 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every metric of the node agent, in the order of the documentation.
 pub const METRICS: &[Metric] = &[
-    gauge(
+    Metric::gauge(
         "netpol_agent_build_info",
         &["version"],
         "Always 1; the label tells the version",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_observing",
         &["node"],
         "Whether the node's observer answers",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_attached_interfaces",
         &["node", "mechanism"],
         "Interfaces that the kernel program is attached to",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_interfaces",
         &["node", "state"],
         "Interfaces of pods: bound or unbound, as their pod is known or not; one_sided, where packets towards the pod \
          pass unseen; refused, where the kernel program could not be attached",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_edges",
         &["node", "state"],
         "Edges and attempts that the agent knows of: learned, or parked until it is known whose they are",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_map_entries",
         &["node", "map"],
         "Entries of a map of the kernel",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_map_limit_entries",
         &["node", "map"],
         "Most entries of a map of the kernel",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_packets_total",
         &["node", "fate"],
         "Packets that the kernel program saw since its maps were made, by what became of them",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_events_total",
         &["node", "event"],
         "What happened to packets besides; ring_full delays an edge by one walk of the maps",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_losses",
         &["node", "place"],
         "What could not be seen or kept since the maps were made, by where it was lost: edges and attempts without room \
          and not known otherwise, attempts with addresses that are not the pod's, pending handshakes without a slot",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_spool_bytes",
         &["node"],
         "Bytes of batches that the aggregator has not acknowledged",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_spool_limit_bytes",
         &["node"],
         "Most bytes of batches in the spool",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_spool_batches",
         &["node"],
         "Batches that the aggregator has not acknowledged",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_spool_full_total",
         &["node"],
         "Times that a batch found no room in the spool, so that edges wait in the kernel's maps",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_lag_seconds",
         &["node"],
         "Age of the oldest batch that the aggregator has not acknowledged; 0 if there is none",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_delivered_batches_total",
         &["node"],
         "Batches that the aggregator has acknowledged",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_delivered_edges_total",
         &["node"],
         "Edges in those batches, each counted as often as it was sent",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_delivered_bytes_total",
         &["node"],
         "Bytes of those deliveries, compressed",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_last_delivery_timestamp_seconds",
         &["node"],
         "When a delivery was acknowledged last, in Unix time; absent before the first",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_failed_deliveries_total",
         &["node", "reason"],
         "Deliveries that were not acknowledged, by reason",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_refused_batches_total",
         &["node"],
         "Batches of which something was put aside, since it is damaged or the aggregator will never take it",
     ),
-    counter(
+    Metric::counter(
         "netpol_agent_refused_edges_total",
         &["node"],
         "Edges that were put aside with them",
     ),
-    gauge(
+    Metric::gauge(
         "netpol_agent_upgrade_needed",
         &["node", "side"],
         "Whether that side is too old for the other, as the aggregator said last",
     ),
 ];
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        labels,
-        help,
-    }
-}
-
-const fn counter(
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Counter,
-        labels,
-        help,
-    }
-}
 
 /// The nodes of an agent, as far as they are there.
 #[derive(Debug, Default)]
