@@ -27,6 +27,7 @@ pub mod node;
 pub mod observe;
 pub mod policy;
 pub mod replay;
+mod sqlite;
 pub mod store;
 pub mod trouble;
 pub mod uplink;

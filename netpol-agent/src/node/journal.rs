@@ -3,11 +3,11 @@
 //! SQLite in WAL mode, without waiting for the disk: a record must survive the death of the process, not of the
 //! machine, since after a reboot the kernel's maps are gone too and everything here belongs to a past epoch.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use netpol_common::abi::EdgeKey;
-use rusqlite::{Connection, ErrorCode, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use serde::Serialize;
 use tracing::warn;
@@ -18,6 +18,7 @@ use super::interfaces::Interface;
 use super::seeds::Seed;
 use crate::kernel::MapKind;
 use crate::observe::{Epoch, ObservedKey};
+use crate::sqlite;
 
 mod cells;
 mod kept;
@@ -109,10 +110,7 @@ impl JournalError {
             } => err,
             _ => return false,
         };
-        let damage = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
-        error
-            .sqlite_error_code()
-            .is_some_and(|code| damage.contains(&code))
+        sqlite::is_damage(error)
     }
 }
 
@@ -131,7 +129,7 @@ impl Journal {
                 return Err(error);
             }
             warn!("{error}: beginning a new one");
-            put_aside(path).map_err(|source| JournalError::Damaged {
+            sqlite::put_aside(path).map_err(|source| JournalError::Damaged {
                 path: path.to_owned(),
                 source,
             })?;
@@ -292,24 +290,6 @@ impl Journal {
         let path = self.path.clone();
         JournalError::Record { path, error }
     }
-}
-
-/// Moves a database away, and deletes what SQLite keeps beside it: it would be taken for the next one's.
-fn put_aside(path: &Path) -> io::Result<()> {
-    fs::rename(path, beside(path, ".damaged"))?;
-    for suffix in ["-wal", "-shm"] {
-        match fs::remove_file(beside(path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

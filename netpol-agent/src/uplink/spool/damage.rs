@@ -1,13 +1,13 @@
 //! A spool whose file is damaged: it is put aside, and what can be read of it is taken over.
 
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use tracing::{error, warn};
 
 use super::{Spool, SpoolError, losses, rows};
 use crate::observe::Batch;
+use crate::sqlite;
 use crate::uplink::parcel::without_counts;
 
 /// How far ahead is looked for rows behind a damaged page.
@@ -24,9 +24,7 @@ impl SpoolError {
             } => error,
             _ => return false,
         };
-        let damage = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
-        let code = error.sqlite_error_code();
-        code.is_some_and(|code| damage.contains(&code)) || is_foreign_value(error)
+        sqlite::is_damage(error) || is_foreign_value(error)
     }
 }
 
@@ -59,7 +57,7 @@ impl Spool {
 
     /// Puts the file at `path` aside, and begins a new one with what can be read of it.
     pub(super) fn begin_anew(path: &Path, observer: &str, limit: u64) -> Result<Self, SpoolError> {
-        let aside = put_aside(path).map_err(|source| SpoolError::Damaged {
+        let aside = sqlite::put_aside(path).map_err(|source| SpoolError::Damaged {
             path: path.to_owned(),
             source,
         })?;
@@ -157,32 +155,4 @@ impl Iterator for Salvage {
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-}
-
-/// Moves a database away with its log, without which its last batches cannot be read.
-fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = beside(path, ".damaged");
-    for suffix in ["-wal", "-shm"] {
-        let moved = fs::rename(beside(path, suffix), beside(&aside, suffix));
-        match moved {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Err(_) => remove(&beside(&aside, suffix))?,
-            Ok(()) => {}
-        }
-    }
-    fs::rename(path, &aside)?;
-    Ok(aside)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
