@@ -16,7 +16,8 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
 use netpol_common::names::cluster::{
-    DEFAULT_DENY_ANNOTATION, FORCE_ANNOTATION, MODE_LABEL, PAUSE_ANNOTATION, ROLLBACK_ANNOTATION,
+    DEFAULT_DENY_ANNOTATION, FORCE_ANNOTATION, MODE_LABEL, OPTIONS_ANNOTATION, PAUSE_ANNOTATION,
+    ROLLBACK_ANNOTATION,
 };
 use netpol_common::names::{ObjectName, WorkloadName};
 use tokio::sync::watch;
@@ -26,8 +27,6 @@ use super::follow::{Keep, follow, name_of};
 use crate::control::{Live, Namespace, Proposal, applied_by_us};
 use crate::crd::LearnedPolicy;
 
-/// The annotation of a namespace that says how policies are written, as JSON.
-const OPTIONS_ANNOTATION: &str = "netpol.io/options";
 /// Kinds that are watched.
 const KINDS: usize = 10;
 

@@ -30,12 +30,8 @@ pub fn lasting(mut record: FlowRecord, index: &Index) -> FlowRecord {
 
 fn resolve(record: &FlowRecord, view: Option<View>, index: &Index) -> Option<(Peer, Peer)> {
     let sighting = Sighting {
-        client: record.client.clone(),
-        server: record.server.clone(),
-        protocol: record.protocol,
-        port: record.port,
-        span: record.span(),
         view,
+        ..record.into()
     };
     match index.resolve(&sighting) {
         Resolution::Edges(edges) => {

@@ -46,5 +46,7 @@ pub const FORCE_ANNOTATION: &str = "netpol.io/force";
 pub const PAUSE_ANNOTATION: &str = "netpol.io/pause";
 /// The annotation of a namespace that says after how many violations enforcing is undone.
 pub const ROLLBACK_ANNOTATION: &str = "netpol.io/rollback-on";
+/// The annotation of a namespace that says how its policies are written, as JSON.
+pub const OPTIONS_ANNOTATION: &str = "netpol.io/options";
 /// The annotation of a namespace that asks for a default-deny policy.
 pub const DEFAULT_DENY_ANNOTATION: &str = "netpol.io/default-deny";

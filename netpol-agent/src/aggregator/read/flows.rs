@@ -17,7 +17,7 @@ use super::{admit, checked};
 use crate::aggregator::app::App;
 use crate::aggregator::query::Query;
 use crate::aggregator::refusal::Refusal;
-use crate::identity::{EdgeId, Index, Peer, Resolution, Sighting};
+use crate::identity::{EdgeId, Index, Peer, Resolution};
 
 /// The media type of JSON Lines.
 const MEDIA_TYPE: &str = "application/jsonl";
@@ -180,17 +180,9 @@ fn concerns(record: &FlowRecord, namespace: &str, index: &Index) -> bool {
     if named(&record.client) || named(&record.server) {
         return true;
     }
-    let sighting = Sighting {
-        client: record.client.clone(),
-        server: record.server.clone(),
-        protocol: record.protocol,
-        port: record.port,
-        span: record.span(),
-        view: record.view,
-    };
     let inside = |peer: &Peer| matches!(peer, Peer::Workload(name) if name.namespace == namespace);
     let concerned = |edge: &EdgeId| inside(&edge.client) || inside(&edge.server);
-    match index.resolve(&sighting) {
+    match index.resolve(&record.into()) {
         Resolution::Edges(edges) => edges.iter().any(|(edge, _)| concerned(edge)),
         Resolution::Unresolved(_) => false,
     }
