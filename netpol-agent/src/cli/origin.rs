@@ -14,7 +14,7 @@ use serde_json::json;
 use super::cluster::{ClusterFlags, waiting};
 use super::output::warn;
 use crate::cluster::tunnel::Tunnel;
-use crate::cluster::{Question, Reader, Session};
+use crate::cluster::{ClusterError, Question, Reader, Session};
 use crate::flows::{self, BadLines};
 use crate::inventory::{self, Inventory};
 
@@ -160,6 +160,12 @@ impl Live {
             follow: true,
         };
         Ok(self.session.ask(&mut self.tunnel, &question)?)
+    }
+
+    /// Connects to the aggregator again, with a new token.
+    pub(super) fn reopen(&mut self) -> Result<(), ClusterError> {
+        self.tunnel = waiting("connecting to the aggregator", || self.session.tunnel())?;
+        Ok(())
     }
 }
 

@@ -141,6 +141,16 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether it may pass by itself, as while the aggregator restarts.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        use ClusterError::{NotReady, Slow, Tunnel, Unreachable};
+        matches!(
+            self,
+            NotReady { .. } | Slow { .. } | Tunnel { .. } | Unreachable { .. }
+        )
+    }
+
     /// What an error of the client means for somebody who wanted `action` of the API server at `server`.
     #[must_use]
     pub(super) fn of(error: &kube::Error, action: String, server: &str) -> Self {

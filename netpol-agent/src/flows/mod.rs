@@ -5,8 +5,10 @@
 
 mod lines;
 mod read;
+mod told;
 mod write;
 
 pub(crate) use lines::{Line, Lines};
 pub use read::{BadLines, FlowsError, MAX_LINE, Problem, Summary, read, read_numbered};
+pub(crate) use told::{Joined, Told};
 pub use write::write;

@@ -1,4 +1,4 @@
-//! What is new in flow records since they were last told, so that the lines of one answer add up.
+//! What is new in flow records since they were last told, so that the lines that somebody reads add up.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -11,14 +11,29 @@ use netpol_common::record::FlowRecord;
 const MOST: usize = 500_000;
 /// How long a record can grow: its window, and what may come late.
 const GROWS: SignedDuration = SignedDuration::from_hours(2);
+/// After how many lines what cannot grow any more is forgotten.
+const LINES: u64 = 10_000;
 
 /// What was told of each record that can still grow.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<u64, (u64, Timestamp)>);
+pub(crate) struct Told(BTreeMap<u64, (u64, Timestamp)>);
+
+/// Several streams of flow records, one after another, as one: each begins with all that there is, and its own lines add up.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    /// What was passed on, of all streams.
+    told: Told,
+    /// What came, of this stream.
+    came: Told,
+    /// The latest time that any record bears.
+    now: Timestamp,
+    is_later: bool,
+    lines: u64,
+}
 
 impl Told {
     /// What of a record was not told yet. A record without counts is news once.
-    pub(super) fn news(&mut self, mut record: FlowRecord, now: Timestamp) -> Option<FlowRecord> {
+    pub(crate) fn news(&mut self, mut record: FlowRecord, now: Timestamp) -> Option<FlowRecord> {
         if !Self::may_grow(&record, now) {
             return None;
         }
@@ -34,16 +49,48 @@ impl Told {
     }
 
     /// Whether a record may still grow.
-    pub(super) fn may_grow(record: &FlowRecord, now: Timestamp) -> bool {
+    pub(crate) fn may_grow(record: &FlowRecord, now: Timestamp) -> bool {
         let end = record.last_seen.unwrap_or(now).saturating_add(GROWS);
         end.map_or(true, |end| end >= now)
     }
 
     /// Forgets what cannot grow any more. Tells whether the rest is few enough to go on.
-    pub(super) fn tidy(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn tidy(&mut self, now: Timestamp) -> bool {
         let grows = |seen: Timestamp| seen.saturating_add(GROWS).map_or(true, |end| end >= now);
         self.0.retain(|_, (_, seen)| grows(*seen));
         self.0.len() <= MOST
+    }
+
+    /// Adds a record to what was told of it, and makes it the sum.
+    fn add(&mut self, record: &mut FlowRecord, now: Timestamp) {
+        let seen = record.last_seen.unwrap_or(now);
+        let sum = self.0.entry(identity(record)).or_insert((0, seen));
+        *sum = (sum.0.saturating_add(record.count), sum.1.max(seen));
+        record.count = sum.0;
+    }
+}
+
+impl Joined {
+    /// The stream has ended, and the next one begins.
+    pub(crate) fn next_stream(&mut self) {
+        self.came = Told::default();
+        self.is_later = true;
+    }
+
+    /// What a record of the stream tells that no stream has told before.
+    pub(crate) fn news(&mut self, mut record: FlowRecord) -> Option<FlowRecord> {
+        self.now = self.now.max(record.last_seen.unwrap_or(self.now));
+        let now = self.now;
+        self.lines += 1;
+        if self.lines.is_multiple_of(LINES) {
+            self.told.tidy(now);
+            self.came.tidy(now);
+        }
+        if !Told::may_grow(&record, now) {
+            return (!self.is_later).then_some(record);
+        }
+        self.came.add(&mut record, now);
+        self.told.news(record, now)
     }
 }
 
@@ -115,5 +162,42 @@ mod tests {
         assert!(told.tidy(at(122)));
         assert!(told.0.is_empty());
         assert!(told.news(record(80, 3, 1), at(122)).is_none());
+    }
+
+    #[test]
+    fn streams_that_begin_anew_are_joined() {
+        let mut joined = Joined::default();
+        let mut told = |port, count, last| {
+            let news = joined.news(record(port, count, last));
+            news.map(|record| record.count)
+        };
+        // Within a stream, lines add up.
+        assert_eq!(told(80, 3, 1), Some(3));
+        assert_eq!(told(81, 1, 1), Some(1));
+        assert_eq!(told(80, 2, 2), Some(2));
+        joined.next_stream();
+        let mut told = |port, count, last| {
+            let news = joined.news(record(port, count, last));
+            news.map(|record| record.count)
+        };
+        assert_eq!(told(80, 5, 2), None);
+        assert_eq!(told(81, 4, 3), Some(3));
+        assert_eq!(told(82, 1, 3), Some(1));
+        assert_eq!(told(80, 1, 4), Some(1));
+    }
+
+    #[test]
+    fn what_is_too_old_to_grow_is_told_by_the_first_stream_only() {
+        let mut joined = Joined::default();
+        let mut counts = Vec::new();
+        for _ in 0..2 {
+            for last in [500, 1, 499] {
+                let news = joined.news(record(u16::try_from(last).unwrap(), 1, last));
+                counts.push(news.map(|record| record.count));
+            }
+            joined.next_stream();
+        }
+        let once = [Some(1), Some(1), Some(1), None, None, None];
+        assert_eq!(counts, once);
     }
 }

@@ -1,5 +1,6 @@
 //! An aggregator that answers what a test wants it to, and notes what it was asked.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,6 +28,8 @@ pub(crate) struct Aggregator {
 pub(crate) struct Said {
     /// At `/v1/flows`.
     pub(crate) flows: String,
+    /// At `/v1/flows`, one answer after another, and no more then; `flows`, if there are none.
+    pub(crate) streams: Option<VecDeque<String>>,
     /// At `/v1/inventory`.
     pub(crate) inventory: String,
     /// At `/v1/status`.
@@ -103,7 +106,11 @@ async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> Respo
         return (code, kind, body.clone()).into_response();
     }
     match request.uri().path() {
-        "/v1/flows" => said.flows.clone().into_response(),
+        "/v1/flows" => match said.streams.as_mut().map(VecDeque::pop_front) {
+            None => said.flows.clone().into_response(),
+            Some(Some(stream)) => stream.into_response(),
+            Some(None) => StatusCode::FORBIDDEN.into_response(),
+        },
         "/v1/inventory" => said.inventory.clone().into_response(),
         "/v1/status" => said.status.clone().into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),

@@ -146,26 +146,57 @@ fn an_impostor_is_told_nothing() {
 #[test]
 fn flows_are_followed_line_by_line() {
     let cluster = shop();
-    let (code, out, problems) = run(&mut cluster.netpol(&["flows", "--follow", "-n", "shop"]));
-    assert_eq!(code, Some(2));
-    assert!(
-        problems.contains("the aggregator ended the stream"),
-        "{problems}"
-    );
     let text = fs::read_to_string(golden("flows.jsonl")).expect("a file");
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    cluster.aggregator.said().streams = Some([text.clone()].into());
+    let (code, out, problems) = run(&mut cluster.netpol(&["flows", "--follow", "-n", "shop"]));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("403"), "{problems}");
     assert_eq!(
         out.lines().count(),
         lines + 1,
         "a header and every flow: {out}"
     );
     let expected = "/v1/flows?namespace=shop&follow=true".to_owned();
-    assert_eq!(cluster.aggregator.paths(), [expected]);
+    assert_eq!(
+        cluster.aggregator.paths(),
+        [expected.clone(), expected],
+        "it goes on when a stream ends, and ends when it is refused"
+    );
+    cluster.aggregator.said().streams = Some([text].into());
     let (_, json, _) = run(&mut cluster.netpol(&["flows", "--follow", "-n", "shop", "-o", "json"]));
     let parsed = json
         .lines()
         .all(|line| serde_json::from_str::<Value>(line).is_ok());
     assert!(parsed && json.lines().count() == lines);
+}
+
+#[test]
+fn what_a_stream_has_told_the_next_one_does_not_tell_again() {
+    let flow = |port: u16, count: u64| {
+        json!({"time": "2026-01-02T03:04:05Z", "last_seen": "2026-01-02T03:10:00Z", "client": {"ip": "10.1.0.4"},
+            "server": {"ip": "10.1.0.9"}, "protocol": "TCP", "port": port, "outcome": "established", "count": count})
+    };
+    let stream =
+        |flows: &[Value]| -> String { flows.iter().map(|flow| format!("{flow}\n")).collect() };
+    let cluster = shop();
+    let broken = stream(&[flow(80, 5), flow(81, 1)]) + "{\"time\":\"20";
+    let streams = [
+        stream(&[flow(80, 3)]),
+        broken,
+        stream(&[flow(80, 5), flow(81, 1), flow(82, 7)]),
+    ];
+    cluster.aggregator.said().streams = Some(streams.into());
+    let (_, out, _) = run(&mut cluster.netpol(&["flows", "--follow", "-o", "json"]));
+    let told: Vec<(u64, u64)> = out
+        .lines()
+        .map(|line| {
+            let flow: Value = serde_json::from_str(line).expect("JSON");
+            let number = |field: &str| flow[field].as_u64().expect("a number");
+            (number("port"), number("count"))
+        })
+        .collect();
+    assert_eq!(told, [(80, 3), (80, 2), (81, 1), (82, 7)]);
 }
 
 #[test]

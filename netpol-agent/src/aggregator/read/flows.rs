@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use netpol_common::record::{Endpoint, FlowRecord};
 use serde::Deserialize;
 
-use super::news::Told;
 use super::stream::{Gone, Writer, response};
 use super::{admit, checked};
 use crate::aggregator::app::App;
 use crate::aggregator::query::Query;
 use crate::aggregator::refusal::Refusal;
+use crate::flows::Told;
 use crate::identity::{EdgeId, Index, Peer, Resolution};
 
 /// The media type of JSON Lines.

@@ -5,7 +5,6 @@
 
 pub(super) mod flows;
 pub(super) mod inventory;
-mod news;
 pub(super) mod status;
 mod stream;
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use netpol_common::record::FlowRecord;
@@ -9,8 +10,9 @@ use netpol_common::words::View;
 
 use super::time;
 use crate::cli::inputs::Inputs;
-use crate::cli::origin::Origin;
+use crate::cli::origin::{Live, Origin};
 use crate::cli::output::print;
+use crate::flows::Joined;
 
 /// The longest line that is read.
 const LINE: u64 = 1 << 16;
@@ -18,39 +20,105 @@ const LINE: u64 = 1 << 16;
 /// Bytes that are read at once: nothing is to wait for more to come.
 const BUFFER: usize = 1 << 12;
 
-/// Prints every flow from now on, until the aggregator ends it or nobody reads.
+/// Pauses before the next attempts to reach the aggregator again.
+const PAUSES: [u64; 8] = [0, 1, 2, 4, 8, 15, 15, 15];
+
+/// A stream that ends sooner has hardly begun.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// Prints every flow from now on, until nobody reads.
+///
+/// The aggregator ends a stream when its token does, or when it restarts: then the next one goes on where it ended.
 pub(super) fn follow(inputs: &Inputs, json: bool) -> anyhow::Result<ExitCode> {
     let mut origin = inputs.open()?;
     let namespace = inputs.namespace(&origin);
     let Origin::Cluster(live) = &mut origin else {
         bail!("--follow asks a cluster: leave out --inventory and --flows");
     };
-    let mut reader = BufReader::with_capacity(BUFFER, live.follow(namespace.as_deref())?);
     if !json {
         print(HEADER.as_bytes())?;
     }
+    let mut joined = Joined::default();
+    let mut short = 0;
+    loop {
+        let begin = Instant::now();
+        let stream = live.follow(namespace.as_deref())?;
+        let ended = each_line(stream, |line| tell(line, &mut joined, json))?;
+        short = if begin.elapsed() < SHORT {
+            short + 1
+        } else {
+            0
+        };
+        let Some(pause) = PAUSES.get(short) else {
+            bail!("the aggregator ends every stream of flows at once: {ended}");
+        };
+        live.session.sleep(Duration::from_secs(*pause));
+        joined.next_stream();
+        reopen(live, &ended)?;
+    }
+}
+
+/// Hands on every line of a stream, and returns why it ended.
+fn each_line(
+    stream: impl Read,
+    mut each: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    let mut reader = BufReader::with_capacity(BUFFER, stream);
     let mut line = String::new();
     loop {
         line.clear();
-        let read = reader.by_ref().take(LINE).read_line(&mut line)?;
-        if read == 0 {
-            bail!("the aggregator ended the stream of flows: run the command again to go on");
+        match reader.by_ref().take(LINE).read_line(&mut line) {
+            Ok(0) => return Ok("it was ended".to_owned()),
+            Ok(_) => {}
+            Err(error) => return Ok(error.to_string()),
+        }
+        // The stream may have broken within a line; what is too long is no record.
+        if !line.ends_with('\n') && line.len() < usize::try_from(LINE)? {
+            return Ok("it broke off".to_owned());
         }
         if !line.trim().is_empty() {
-            tell(line.trim(), json)?;
+            each(line.trim())?;
         }
     }
+}
+
+/// Connects again, with a new token, for about a minute.
+fn reopen(live: &mut Live, ended: &str) -> anyhow::Result<()> {
+    let mut last = None;
+    for pause in PAUSES {
+        live.session.sleep(Duration::from_secs(pause));
+        match live.reopen() {
+            Ok(()) => return Ok(()),
+            Err(error) if error.may_pass() => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let again = format!("the stream of flows ended ({ended}), and there is no way to go on");
+    last.map_or(
+        Ok(()),
+        |error| Err(anyhow::Error::new(error).context(again)),
+    )
 }
 
 const HEADER: &str =
     "TIME                  OUTCOME      COUNT  PORT        VIEW    CLIENT -> SERVER\n";
 
-fn tell(line: &str, json: bool) -> anyhow::Result<()> {
+fn tell(line: &str, joined: &mut Joined, json: bool) -> anyhow::Result<()> {
     let record: FlowRecord =
         serde_json::from_str(line).context("the aggregator sent what is no flow record")?;
+    let Some(news) = joined.news(record) else {
+        return Ok(());
+    };
     match json {
-        true => print(format!("{line}\n").as_bytes()),
-        false => print(row(&record).as_bytes()),
+        true => print(
+            format!(
+                "{}
+",
+                serde_json::to_string(&news)?
+            )
+            .as_bytes(),
+        ),
+        false => print(row(&news).as_bytes()),
     }
 }
 
