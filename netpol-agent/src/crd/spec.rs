@@ -16,7 +16,6 @@ use super::status::LearnedPolicyStatus;
     kind = "LearnedPolicy",
     plural = "learnedpolicies",
     shortname = "lp",
-    category = "netpol",
     namespaced,
     no_spec,
     status = "LearnedPolicyStatus",

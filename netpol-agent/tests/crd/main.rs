@@ -11,6 +11,15 @@ use netpol_agent::policy::options::{Dns, Nodes};
 use serde_json::{Value, json};
 
 #[test]
+fn no_name_of_ours_hides_one_of_kubernetes() {
+    // `kubectl get netpol` lists NetworkPolicies.
+    let names = netpol_agent::crd::definition().spec.names;
+    let own = names.short_names.into_iter().chain(names.categories);
+    let own: Vec<String> = own.flatten().chain(names.singular).collect();
+    assert_eq!(own, ["lp", "learnedpolicy"]);
+}
+
+#[test]
 fn the_definition_is_as_it_was_reviewed() {
     expect_file!["learnedpolicies.yaml"].assert_eq(&crd::yaml());
 }
