@@ -30,6 +30,7 @@ pub mod seeds;
 pub mod sided;
 pub mod source;
 pub mod spec;
+pub mod spoken;
 pub mod standalone;
 pub mod tally;
 

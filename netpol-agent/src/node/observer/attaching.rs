@@ -1,6 +1,6 @@
 //! Interfaces that come and go.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use netpol_common::abi::InterfaceConfig;
 use tracing::{debug, info, warn};
@@ -10,6 +10,7 @@ use crate::node::attach::Outcome;
 use crate::node::clock::kernel_now;
 use crate::node::interfaces::Interface;
 use crate::node::links::{self, Link, LinkEvent};
+use crate::node::spoken::silent;
 
 /// Since when an interface may have carried packets that nobody saw.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,21 +104,31 @@ impl Observer {
         }
     }
 
-    /// Marks the new interfaces on which the pod may have sent something before the programs were attached just now.
+    /// Marks the new interfaces on which the pod may have sent something before the programs were attached just now: those
+    /// with packets, unless nobody in the pod's network namespace has spoken yet.
     fn mark_late(&mut self, attached: &[u32]) {
         let links = links::scan().unwrap_or_else(|error| {
             warn!(node = self.name(), "{error}");
             self.links.values().cloned().collect()
         });
-        let used: BTreeSet<u32> = links
+        let used: BTreeMap<u32, Option<i32>> = links
             .iter()
             .filter(|link| link.rx_packets > 0)
-            .map(|link| link.ifindex)
+            .map(|link| (link.ifindex, link.netnsid))
             .collect();
-        for handle in attached {
-            let interface = self.books.interfaces.get(*handle);
-            if interface.is_some_and(|interface| used.contains(&interface.ifindex)) {
-                self.mark_gap(*handle);
+        let place = |handle: &u32| {
+            let interface = self.books.interfaces.get(*handle)?;
+            Some((*handle, *used.get(&interface.ifindex)?))
+        };
+        let late: Vec<(u32, Option<i32>)> = attached.iter().filter_map(place).collect();
+        if late.is_empty() {
+            return;
+        }
+        let namespaces = late.iter().filter_map(|(_, namespace)| *namespace);
+        let silent = silent(&self.options.bind.proc, &namespaces.collect());
+        for (handle, namespace) in late {
+            if namespace.is_none_or(|namespace| !silent.contains(&namespace)) {
+                self.mark_gap(handle);
             }
         }
     }
