@@ -28,7 +28,6 @@ pub(super) struct Writer {
     client: Client,
     known: Arc<Known>,
     leader: watch::Receiver<bool>,
-    recorder: Recorder,
     patience: Duration,
     spacing: Duration,
     shortest: Duration,
@@ -56,12 +55,7 @@ impl Writer {
         leader: watch::Receiver<bool>,
         options: &Options,
     ) -> Self {
-        let reporter = Reporter {
-            controller: format!("{}/controller", netpol_common::GROUP),
-            instance: None,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
             client,
             known,
             leader,
@@ -209,7 +203,9 @@ impl Writer {
             uid: Some(change.uid.clone()),
             ..ObjectReference::default()
         };
-        if let Err(error) = self.recorder.publish(&event, &about).await {
+        // One recorder for several Events would count those of one reason as one, in the words of the first.
+        let recorder = Recorder::new(self.client.clone(), reporter());
+        if let Err(error) = recorder.publish(&event, &about).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(proposal = %change.proposal, error, "an Event was not written");
         }
@@ -229,6 +225,13 @@ impl Writer {
 
     fn proposals(&self, name: &ObjectName) -> Api<LearnedPolicy> {
         Api::namespaced(self.client.clone(), &name.namespace)
+    }
+}
+
+fn reporter() -> Reporter {
+    Reporter {
+        controller: format!("{}/controller", netpol_common::GROUP),
+        instance: None,
     }
 }
 
