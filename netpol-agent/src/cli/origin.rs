@@ -124,7 +124,7 @@ impl Live {
             return Ok(Inventory::default());
         }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": listed});
-        Ok(inventory::parse(
+        Ok(inventory::parse_policies(
             "the cluster's policies",
             &list.to_string(),
         )?)

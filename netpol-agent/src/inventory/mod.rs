@@ -156,13 +156,25 @@ fn read_for(purpose: Purpose, paths: &[PathBuf]) -> Result<Inventory, InventoryE
 /// # Errors
 /// As [`read`].
 pub fn parse(name: &str, text: &str) -> Result<Inventory, InventoryError> {
+    parse_for(Purpose::Inventory, name, text)
+}
+
+/// Reads one text of which only the policies are wanted.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse_policies(name: &str, text: &str) -> Result<Inventory, InventoryError> {
+    parse_for(Purpose::Policies, name, text)
+}
+
+fn parse_for(purpose: Purpose, name: &str, text: &str) -> Result<Inventory, InventoryError> {
     let mut gathered = Gathered::default();
     gathered.add(&Source {
-        purpose: Purpose::Inventory,
+        purpose,
         name: name.to_owned(),
         text: text.to_owned(),
     })?;
-    Ok(gathered.finish(Purpose::Inventory))
+    Ok(gathered.finish(purpose))
 }
 
 /// Objects by key, in the order in which they came.
