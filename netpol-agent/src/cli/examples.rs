@@ -30,7 +30,10 @@ Examples:
   source <(kubectl-netpol completion bash)
 
   # Fish, for good
-  kubectl-netpol completion fish > ~/.config/fish/completions/kubectl-netpol.fish";
+  kubectl-netpol completion fish > ~/.config/fish/completions/kubectl-netpol.fish
+
+To have kubectl complete `kubectl netpol` too, give the program a second name beside its first:
+  ln -s kubectl-netpol \"$(dirname \"$(command -v kubectl-netpol)\")/kubectl_complete-netpol\"";
 
 pub(super) const CONNECTIVITY: &str = "\
 Examples:
@@ -144,7 +147,10 @@ Examples:
   kubectl netpol uninstall --dry-run
 
   # Remove everything but what people decided
-  kubectl netpol uninstall";
+  kubectl netpol uninstall
+
+  # Before deleting the rest in some other way than Helm, which does this itself
+  kubectl netpol uninstall --effects-only";
 
 pub(super) const VIOLATIONS: &str = "\
 Examples:

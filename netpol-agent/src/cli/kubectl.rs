@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
     check, completion, connectivity, decide, diff, examples, explain, flows, generate, graph,
-    install, man, mode, output, rollback, status, uninstall, violations,
+    install, man, mode, output, rollback, status, uninstall, violations, words,
 };
 use crate::crd::Mode;
 
@@ -78,6 +78,14 @@ enum Command {
 /// Runs the command and tells the exit code: 0, 1 where a yes/no question is answered no, 2 on an error.
 #[must_use]
 pub fn run() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|program| words::wanted(&program)) {
+        let words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let answer = words::answer(Arguments::command(), &words);
+        return output::report(output::print(answer.as_bytes()).map(|()| ExitCode::SUCCESS));
+    }
     let arguments = Arguments::parse();
     arguments.global.apply();
     output::report(arguments.command.run())
@@ -111,8 +119,6 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -41,3 +41,4 @@ mod status;
 mod uninstall;
 mod violations;
 mod wording;
+mod words;

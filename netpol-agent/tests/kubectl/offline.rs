@@ -20,6 +20,26 @@ fn every_shell_gets_its_script() {
 }
 
 #[test]
+fn kubectl_is_told_what_could_come_next() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = dir.path().join("kubectl_complete-netpol");
+    let program = assert_cmd::cargo::cargo_bin("kubectl-netpol");
+    std::os::unix::fs::symlink(program, &name).expect("a second name");
+    let after = |words: &[&str]| run(assert_cmd::Command::new(&name).args(words));
+    let (code, out, problems) = after(&["enf"]);
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        out.starts_with("enforce\tPut a namespace's policies into force"),
+        "{out}"
+    );
+    assert!(out.ends_with("\n:4\n"), "{out}");
+    let (_, out, _) = after(&["generate", "-o", "k"]);
+    assert!(out.starts_with("kustomize"), "{out}");
+    let (_, out, _) = after(&["generate", "--inventory", ""]);
+    assert_eq!(out, ":0\n");
+}
+
+#[test]
 fn every_command_has_a_manual_page() {
     let dir = tempfile::tempdir().expect("a directory");
     let (code, _, problems) = run(bare(&["man", "--out-dir"]).arg(dir.path()));
