@@ -1,10 +1,11 @@
 //! `netpol-agent detach`: removes what an agent left in the kernel, once what it counted is kept.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::node::Observing;
@@ -23,6 +24,9 @@ pub struct Detach {
     /// Remove the maps without keeping what they hold
     #[arg(long, env = "NETPOL_DISCARD")]
     discard: bool,
+    /// Remove the agent's files of these nodes from the state directory too, and with them what was not delivered
+    #[arg(long, env = "NETPOL_FORGET", requires = "discard")]
+    forget: bool,
     #[command(flatten)]
     observing: Observing,
 }
@@ -55,6 +59,9 @@ impl Detach {
         };
         let removed = nodes.iter().map(|node| remove(node, &instance, &bpffs));
         let removed = removed.collect::<Result<Vec<_>, _>>()?;
+        if self.forget {
+            forget(&state, &nodes)?;
+        }
         let mut out = io::stdout().lock();
         for line in report(&instance, &removed, held) {
             writeln!(out, "{line}")?;
@@ -95,6 +102,39 @@ fn remove(node: &NodeSpec, agent: &Instance, bpffs: &Path) -> Result<Removed, an
         let _claim = Claim::of_what_is_there(&instance, &PinRoot::new(bpffs, &instance))?;
         Ok(attach::detach(bpffs, &instance)?)
     })
+}
+
+/// Removes what an agent keeps of those nodes; what is not an agent's stays.
+fn forget(state: &Path, nodes: &[NodeSpec]) -> Result<(), anyhow::Error> {
+    let failed = |action: &str, path: &Path| format!("cannot {action} {}", path.display());
+    let entries = match fs::read_dir(state) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| failed("list", state))?,
+    };
+    let names: Vec<String> = nodes.iter().map(NodeSpec::file_name).collect();
+    for entry in entries {
+        let entry = entry.with_context(|| failed("list", state))?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| is_of(&names, name)) {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file in the state directory is an agent's of one of these nodes: a database, with what SQLite or we put beside
+/// it, or what the aggregator has refused.
+fn is_of(nodes: &[String], file: &str) -> bool {
+    let kinds = [("observer", "db"), ("spool", "db"), ("refused", "jsonl")];
+    let mut own = nodes
+        .iter()
+        .flat_map(|node| kinds.map(|(kind, ending)| format!("{kind}-{node}.{ending}")));
+    let is = |own: String| {
+        let rest = file.strip_prefix(&own);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+    };
+    file == "lock" || own.any(is)
 }
 
 /// One line for each kind of thing that was removed.
@@ -143,6 +183,36 @@ fn report(instance: &Instance, removed: &[Removed], held: Held<'_>) -> Vec<Strin
 mod tests {
     use super::*;
     use crate::node::attach::{Hook, RemovedFilter};
+
+    #[test]
+    fn only_files_of_an_agents_own_are_forgotten() {
+        let nodes = ["a".to_owned()];
+        let own = [
+            "lock",
+            "observer-a.db",
+            "observer-a.db-wal",
+            "spool-a.db",
+            "spool-a.db.damaged",
+            "refused-a.jsonl",
+        ];
+        let others = ["observer-b.db", "spool-a1.db", "graph.db", "notes"];
+        assert!(own.iter().all(|file| is_of(&nodes, file)));
+        assert!(!others.iter().any(|file| is_of(&nodes, file)));
+    }
+
+    #[test]
+    fn files_are_removed_and_a_directory_that_is_absent_is_no_error() {
+        let state = tempfile::tempdir().unwrap();
+        let node: NodeSpec = "a".parse().unwrap();
+        for name in ["spool-a.db", "notes"] {
+            fs::write(state.path().join(name), "").unwrap();
+        }
+        forget(state.path(), std::slice::from_ref(&node)).unwrap();
+        let left = fs::read_dir(state.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["notes"]);
+        forget(&state.path().join("absent"), &[node]).unwrap();
+    }
 
     #[test]
     fn what_was_removed_is_summed_up_over_namespaces() {

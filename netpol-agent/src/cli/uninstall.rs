@@ -37,6 +37,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The LearnedPolicies and their definition stay, since they hold what people approved and rejected.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
+    /// Stop the controller, remove the policies and detach every node, but delete none of netpol's own objects: somebody
+    /// else does, as Helm, which runs this before it uninstalls
+    #[arg(long, env = "NETPOL_EFFECTS_ONLY")]
+    effects_only: bool,
     /// Ask the API server whether it would do it, and change nothing
     #[arg(long, env = "NETPOL_DRY_RUN")]
     dry_run: bool,
@@ -58,16 +62,36 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if self.cluster.netpol_namespace != NAMESPACE {
+        if self.cluster.netpol_namespace != NAMESPACE && !self.effects_only {
             bail!(
                 "this command removes what `install` put into namespace {NAMESPACE}: use helm uninstall for another one"
             );
         }
         let parts = manifests::parts()?;
         let session = self.cluster.open()?;
+        session.wait(self.require_rights(session.cluster()))?;
+        self.undo(&session)?;
+        if self.effects_only {
+            note("left", "netpol's own objects, to be deleted now");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for part in parts
+            .iter()
+            .rev()
+            .filter(|part| !part.is("CustomResourceDefinition"))
+        {
+            if session.wait(self.remove(session.cluster(), part))? {
+                say(format_args!("{part} deleted{}", self.dry()))?;
+            }
+        }
+        self.tell_what_stays(&session);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Takes back what netpol does to the cluster and its nodes.
+    fn undo(&self, session: &Session) -> anyhow::Result<()> {
         let cluster = session.cluster();
-        session.wait(require_rights(cluster))?;
-        self.stop_controller(&session)?;
+        self.stop_controller(session)?;
         let policies = waiting("removing policies", || {
             session.wait(self.remove_policies(cluster))
         })?;
@@ -75,18 +99,7 @@ impl Arguments {
             "{policies} policies of netpol's removed{}",
             self.dry()
         ))?;
-        self.detach(&session)?;
-        for part in parts
-            .iter()
-            .rev()
-            .filter(|part| !part.is("CustomResourceDefinition"))
-        {
-            if session.wait(self.remove(cluster, part))? {
-                say(format_args!("{part} deleted{}", self.dry()))?;
-            }
-        }
-        self.tell_what_stays(&session);
-        Ok(ExitCode::SUCCESS)
+        self.detach(session)
     }
 
     fn dry(&self) -> &'static str {
@@ -97,10 +110,44 @@ impl Arguments {
         }
     }
 
+    /// Asks for what nobody wants to find missing halfway.
+    async fn require_rights(&self, cluster: &Cluster) -> Result<(), ClusterError> {
+        let right = |verb, (group, resource), name| Right {
+            verb,
+            group,
+            resource,
+            namespace: None,
+            name,
+        };
+        let own = |verb, kind, name| Right {
+            namespace: Some(&cluster.netpol_namespace),
+            ..right(verb, kind, Some(name))
+        };
+        let policies = ("networking.k8s.io", "networkpolicies");
+        let (deployments, daemon_sets) = (("apps", "deployments"), ("apps", "daemonsets"));
+        let mut rights = vec![
+            own("patch", deployments, AGGREGATOR_DEPLOYMENT),
+            right("list", policies, None),
+            right("delete", policies, None),
+            own("patch", daemon_sets, AGENT_DAEMON_SET),
+        ];
+        if !self.effects_only {
+            rights.extend([
+                own("delete", daemon_sets, AGENT_DAEMON_SET),
+                right("delete", ("", "namespaces"), Some(NAMESPACE)),
+            ]);
+        }
+        for right in rights {
+            require(cluster, right).await?;
+        }
+        Ok(())
+    }
+
     /// Sets the aggregator to no replicas, and waits until it is gone: it would put back every policy of its own.
     fn stop_controller(&self, session: &Session) -> anyhow::Result<()> {
         let cluster = session.cluster();
-        let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+        let namespace = &cluster.netpol_namespace;
+        let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
         let parameters = PatchParams {
             dry_run: self.dry_run,
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -109,7 +156,7 @@ impl Arguments {
         let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
         let patched = api.patch(AGGREGATOR_DEPLOYMENT, &parameters, &patch);
         let action =
-            format!("patch deployments.apps {AGGREGATOR_DEPLOYMENT:?} in namespace {NAMESPACE:?}");
+            format!("patch deployments.apps {AGGREGATOR_DEPLOYMENT:?} in namespace {namespace:?}");
         match session.wait(cluster.ask(action, patched)) {
             Err(error) if error.is_not_found() => return Ok(()),
             patched => drop(patched?),
@@ -126,7 +173,7 @@ impl Arguments {
         while session.wait(pods(cluster, AGGREGATOR_DEPLOYMENT))? > 0 {
             if Instant::now() >= until {
                 bail!(
-                    "the aggregator's pods do not end: look at `kubectl -n {NAMESPACE} get pods`, and run this again"
+                    "the aggregator's pods do not end: look at `kubectl -n {namespace} get pods`, and run this again"
                 );
             }
             session.sleep(PAUSE);
@@ -216,36 +263,14 @@ impl Arguments {
     }
 }
 
-/// Asks for what nobody wants to find missing halfway.
-async fn require_rights(cluster: &Cluster) -> Result<(), ClusterError> {
-    let rights = [
-        ("patch", "apps", "deployments", Some(NAMESPACE)),
-        ("list", "networking.k8s.io", "networkpolicies", None),
-        ("delete", "networking.k8s.io", "networkpolicies", None),
-        ("patch", "apps", "daemonsets", Some(NAMESPACE)),
-        ("delete", "apps", "daemonsets", Some(NAMESPACE)),
-        ("delete", "", "namespaces", None),
-    ];
-    for (verb, group, resource, namespace) in rights {
-        let right = Right {
-            verb,
-            group,
-            resource,
-            namespace,
-            name: None,
-        };
-        require(cluster, right).await?;
-    }
-    Ok(())
-}
-
 /// How many pods of that name there are.
 async fn pods(cluster: &Cluster, name: &str) -> Result<usize, ClusterError> {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let namespace = &cluster.netpol_namespace;
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let labels = format!("app.kubernetes.io/name={name}");
     let parameters = ListParams::default().labels(&labels);
     let listed = api.list(&parameters);
-    let listed = cluster.ask(format!("list pods in namespace {NAMESPACE:?}"), listed);
+    let listed = cluster.ask(format!("list pods in namespace {namespace:?}"), listed);
     Ok(listed.await?.items.len())
 }
 

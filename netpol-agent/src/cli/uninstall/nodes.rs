@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Container, ContainerState, EnvVar, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use netpol_common::names::cluster::{AGENT_DAEMON_SET, NAMESPACE};
+use netpol_common::names::cluster::AGENT_DAEMON_SET;
 use serde_json::{Value, json};
 
 use super::super::learned::FIELD_MANAGER;
@@ -55,8 +55,9 @@ pub(super) fn detach(
 
 /// Replaces what the DaemonSet's pods run. Returns whether there is one.
 async fn replace_command(cluster: &Cluster) -> Result<bool, ClusterError> {
-    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {NAMESPACE:?}");
+    let namespace = &cluster.netpol_namespace;
+    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), namespace);
+    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {namespace:?}");
     let known = api.get_opt(AGENT_DAEMON_SET);
     let Some(known) = cluster.ask(format!("get {place}"), known).await? else {
         return Ok(false);
@@ -96,11 +97,12 @@ fn patch(known: &DaemonSet) -> Value {
 /// The same container, with another command and no probes.
 fn detaching(mut container: Container) -> Container {
     container.args = Some(vec!["detach".to_owned()]);
-    container.env.get_or_insert_default().push(EnvVar {
-        name: "NETPOL_DISCARD".to_owned(),
+    let wanted = ["NETPOL_DISCARD", "NETPOL_FORGET"].map(|name| EnvVar {
+        name: name.to_owned(),
         value: Some("true".to_owned()),
         value_from: None,
     });
+    container.env.get_or_insert_default().extend(wanted);
     Container {
         liveness_probe: None,
         readiness_probe: None,
@@ -112,19 +114,20 @@ fn detaching(mut container: Container) -> Container {
 
 /// The agents' pods, and on how many nodes there is to be one.
 async fn pods(cluster: &Cluster) -> Result<(Vec<Pod>, usize), ClusterError> {
-    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {NAMESPACE:?}");
+    let namespace = &cluster.netpol_namespace;
+    let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), namespace);
+    let place = format!("daemonsets.apps {AGENT_DAEMON_SET:?} in namespace {namespace:?}");
     let known = cluster
         .ask(format!("get {place}"), api.get(AGENT_DAEMON_SET))
         .await?;
     let wanted = known
         .status
         .map_or(0, |status| status.desired_number_scheduled);
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let labels = format!("app.kubernetes.io/name={AGENT_DAEMON_SET}");
     let parameters = ListParams::default().labels(&labels);
     let listed = cluster.ask(
-        format!("list pods in namespace {NAMESPACE:?}"),
+        format!("list pods in namespace {namespace:?}"),
         api.list(&parameters),
     );
     Ok((listed.await?.items, usize::try_from(wanted).unwrap_or(0)))
@@ -208,6 +211,11 @@ mod tests {
         let patch = patch(&serde_json::from_value(known).unwrap());
         let container = &patch["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["args"], json!(["detach"]));
+        let set = |name| json!({"name": name, "value": "true"});
+        assert_eq!(
+            container["env"],
+            json!([set("NETPOL_DISCARD"), set("NETPOL_FORGET")])
+        );
         assert!(container.get("livenessProbe").is_none());
         assert_eq!(container["volumeMounts"][0]["name"], "bpffs");
         assert_eq!(patch["metadata"]["resourceVersion"], "5");
