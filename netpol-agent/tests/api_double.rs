@@ -17,6 +17,7 @@ mod double;
 use double::ApiServer;
 use double::auth::{Account, Right};
 use double::fault::{Fault, Misbehaviour};
+use double::rights::{of_account, unused};
 
 const WORLD: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
@@ -328,6 +329,28 @@ async fn tokens_are_made_for_an_audience_and_expire() {
         .create_token_request("nobody", &PostParams::default(), &wanted)
         .await;
     assert_eq!(code(absent.unwrap_err()), 404);
+}
+
+#[tokio::test]
+async fn whatever_the_manifests_do_not_grant_is_refused_and_what_is_not_used_is_told() {
+    let server = server().await;
+    server.guard("netpol-aggregator", "t");
+    let own = |namespace| Api::<ConfigMap>::namespaced(server.client_with("t"), namespace);
+    let refused = own("netpol-system").get("settings").await;
+    assert_eq!(code(refused.unwrap_err()), 403, "another name");
+    let refused = own("shop").get("netpol-ca").await;
+    assert_eq!(code(refused.unwrap_err()), 403, "another namespace");
+    let absent = own("netpol-system").get("netpol-ca").await;
+    assert_eq!(code(absent.unwrap_err()), 404);
+    let rights = of_account("netpol-aggregator");
+    let unused = unused(&rights, &server.asked_by("netpol-aggregator"));
+    assert_eq!(unused.len() + 1, rights.len());
+    let is_told = |right: &str| unused.iter().any(|unused| unused == right);
+    assert!(
+        is_told("update configmaps. netpol-system/netpol-ca"),
+        "{unused:#?}"
+    );
+    assert!(!is_told("get configmaps. netpol-system/netpol-ca"));
 }
 
 #[tokio::test]

@@ -11,6 +11,10 @@ mod hostile;
 #[cfg(all(test, feature = "ebpf"))]
 mod killed;
 #[cfg(test)]
+#[expect(dead_code, reason = "tests/control uses the rest of it")]
+#[path = "../control/lab.rs"]
+mod lab;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod probes;
@@ -18,6 +22,8 @@ mod probes;
 mod reading;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod schemathesis;
 #[cfg(test)]

@@ -32,6 +32,8 @@ use crate::double::auth::{Account, Right};
 /// The name under which clients reach the aggregator.
 pub(crate) const HOST: &str = "netpol-aggregator.netpol-system.svc";
 const NAMESPACE: &str = "netpol-system";
+/// What the aggregator shows to the API server, which grants it what the manifests do.
+pub(crate) const OWN_TOKEN: &str = "the-aggregators-own";
 
 /// Two nodes with an agent and a pod each.
 const CLUSTER: &str = "
@@ -142,6 +144,7 @@ impl Rig {
     /// The cluster without an aggregator.
     pub(crate) async fn cluster() -> ApiServer {
         let api = ApiServer::start(CLUSTER).await;
+        api.guard("netpol-aggregator", OWN_TOKEN);
         api.world().tokens.extend(accounts());
         let right = |name: &str, namespace: &str| Right {
             user: format!("system:serviceaccount:{NAMESPACE}:{name}"),
@@ -149,6 +152,7 @@ impl Rig {
             group: "netpol.io".to_owned(),
             resource: "learnedpolicies".to_owned(),
             namespace: namespace.to_owned(),
+            name: String::new(),
         };
         let rights = [right("netpol-viewer", ""), right("tenant", "shop")];
         api.world().rights.extend(rights);
@@ -265,11 +269,12 @@ async fn run(
     let (ready, whole) = watch::channel(false);
     let options = api_watch::Options::new(api_watch::Scope::Cluster);
     let index = kept.keeper.index().inner();
-    let feeding = api_watch::run(api.client(), options, index, Timestamp::now, ready);
+    let client = api.client_with(OWN_TOKEN);
+    let feeding = api_watch::run(client.clone(), options, index, Timestamp::now, ready);
     let watching = tokio::spawn(async move { match feeding.await {} });
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let running = start(Parts {
-        client: api.client(),
+        client,
         namespace: NAMESPACE.to_owned(),
         listen: anywhere,
         metrics_listen: anywhere,

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::double::ApiServer;
-use crate::rig::{HOST, Rig, answer, client, good};
+use crate::rig::{HOST, OWN_TOKEN, Rig, answer, client, good};
 
 type Ended = JoinHandle<Result<(), AggregatorError>>;
 
@@ -35,7 +35,7 @@ fn options(directory: &Path, listen: SocketAddr, metrics_listen: SocketAddr) -> 
 /// An aggregator that is ready, where it listens, and what stops it.
 async fn start(api: &ApiServer, directory: &Path) -> (Ended, SocketAddr, CancellationToken) {
     let _first = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = api.kubeconfig("aggregator");
+    let kubeconfig = api.kubeconfig(OWN_TOKEN);
     std::fs::write(directory.join("kubeconfig"), kubeconfig).unwrap();
     let (listen, metrics) = (free(), free());
     let stop = CancellationToken::new();

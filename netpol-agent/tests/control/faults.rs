@@ -6,7 +6,7 @@ use netpol_agent::crd::ConditionType as Type;
 use serde_json::json;
 
 use crate::double::fault::{Fault, Misbehaviour};
-use crate::lab::{Lab, NEW};
+use crate::lab::{Lab, NEW, PERSON};
 
 const WEB: &str = "web-deployment";
 
@@ -115,7 +115,7 @@ async fn a_namespace_that_is_being_deleted_is_left_alone() {
     enforced(&lab).await;
     lab.rests().await;
     let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
-        kube::Api::all(lab.server.client());
+        kube::Api::all(lab.server.client_with(PERSON));
     namespaces
         .delete("shop", &Default::default())
         .await

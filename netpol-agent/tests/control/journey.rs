@@ -145,11 +145,37 @@ async fn learns_audits_enforces_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_says_what_it_is_about() {
+    let mut lab = learned().await;
+    lab.label(Some("audit")).await;
+    lab.until("the edges are frozen", |lab| {
+        lab.status(WEB).frozen.is_some()
+    })
+    .await;
+    for edge in [NEW, ("web", "ui", 9090)] {
+        lab.see(edge, 3, 3).await;
+        let told = |lab: &Lab| {
+            let (client, server, port) = edge;
+            let words = format!("Deployment/{client} -> shop/Deployment/{server} {port}/TCP");
+            let events = lab.server.all("events");
+            let mut own = events
+                .iter()
+                .filter(|event| event["regarding"]["name"] == WEB);
+            own.any(|event| event["note"].to_string().contains(&words))
+        };
+        lab.until("an Event names the edge", told).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uninstalling_takes_away_ours_and_leaves_the_proposals() {
     let mut lab = enforced().await;
     lab.server.apply(theirs());
     lab.stop();
-    let removed = uninstall::remove_ours(&lab.server.client()).await.unwrap();
+    lab.server.guard("netpol-uninstall", "hook");
+    let removed = uninstall::remove_ours(&lab.server.client_with("hook"))
+        .await
+        .unwrap();
     let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
     assert_eq!(removed, [API, DB, WEB].map(|name| format!("shop/{name}")));
     assert_eq!(lab.policies(), ["theirs"]);

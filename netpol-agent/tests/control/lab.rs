@@ -16,6 +16,7 @@ use netpol_agent::store::Store;
 use netpol_agent::watch::{self, Scope};
 use netpol_common::abi::Direction;
 use netpol_common::names::ObjectName;
+use netpol_common::names::cluster::AGGREGATOR_ACCOUNT;
 use netpol_common::words::Protocol;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -30,6 +31,11 @@ const HOURS: i64 = 30;
 
 /// Client, server and port of what occurs in every hour.
 pub(crate) const USUAL: [(&str, &str, u16); 2] = [("web", "api", 8080), ("api", "db", 5432)];
+/// What the controller shows to the API server, which grants it what the manifests do.
+pub(crate) const CONTROLLER: &str = "the-controllers-own";
+/// What somebody shows who may do everything.
+pub(crate) const PERSON: &str = "a-persons-own";
+
 /// An edge that nobody has seen yet.
 pub(crate) const NEW: (&str, &str, u16) = ("web", "db", 5432);
 /// The same as people write it.
@@ -104,12 +110,14 @@ impl Lab {
     pub(crate) async fn start() -> Self {
         let server = ApiServer::start(&objects()).await;
         server.world().now = Timestamp::now().as_second();
+        server.guard(AGGREGATOR_ACCOUNT, CONTROLLER);
+        server.trust(PERSON);
         let dir = tempfile::tempdir().expect("a directory");
         let (leader, leads) = tokio::sync::watch::channel(true);
         let (keeper, ready, watching) = keep(&server, &dir, "graph.db").await;
         let (report, told) = tokio::sync::watch::channel(Report::default());
         let running = controller::run(
-            server.client(),
+            server.client_with(CONTROLLER),
             keeper.clone(),
             ready.clone(),
             leads,
@@ -145,7 +153,7 @@ impl Lab {
         let (report, told) = tokio::sync::watch::channel(Report::default());
         (self.keeper, self.ready, self.leader, self.report) = (keeper, ready, leader, told);
         let running = controller::run(
-            self.server.client(),
+            self.server.client_with(CONTROLLER),
             self.keeper.clone(),
             self.ready.clone(),
             leads,
@@ -255,7 +263,7 @@ impl Lab {
             .header("content-type", kind)
             .body(serde_json::to_vec(&body).expect("JSON"))
             .expect("a request");
-        let answer = self.server.client().request(request).await;
+        let answer = self.server.client_with(PERSON).request(request).await;
         answer.expect("the change is taken")
     }
 
@@ -349,7 +357,7 @@ async fn keep(
     let index = SharedIndex::new(Index::default());
     let (ready, is_ready) = tokio::sync::watch::channel(false);
     let watching = watch::run(
-        server.client(),
+        server.client_with(CONTROLLER),
         watch::Options::new(Scope::Cluster),
         index.inner(),
         Timestamp::now,

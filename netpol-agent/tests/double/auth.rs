@@ -43,6 +43,54 @@ pub(crate) struct Right {
     pub(crate) resource: String,
     /// Where; empty for everywhere.
     pub(crate) namespace: String,
+    /// The object; empty for all of them.
+    pub(crate) name: String,
+}
+
+impl Right {
+    /// Whether a request needs it and no more than it.
+    pub(crate) fn covers(&self, request: &Request) -> bool {
+        self.user == request.user && self.grants(&Asked::of(request))
+    }
+
+    fn grants(&self, asked: &Asked) -> bool {
+        let is = |right: &str, asked: &str| right == "*" || right == asked;
+        is(&self.verb, &asked.verb)
+            && is(&self.group, &asked.group)
+            && is(&self.resource, &asked.resource)
+            && (self.namespace.is_empty() || self.namespace == asked.namespace)
+            && (self.name.is_empty() || self.name == asked.name)
+    }
+}
+
+/// What somebody wants to do.
+#[derive(Debug)]
+struct Asked {
+    verb: String,
+    group: String,
+    /// With `/` and the subresource if there is one.
+    resource: String,
+    namespace: String,
+    name: String,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            verb: request.verb.to_owned(),
+            group: request.group.clone(),
+            resource: joined(&request.plural, &request.subresource),
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+        }
+    }
+}
+
+fn joined(plural: &str, subresource: &str) -> String {
+    match subresource {
+        "" => plural.to_owned(),
+        part => format!("{plural}/{part}"),
+    }
 }
 
 impl Account {
@@ -69,42 +117,27 @@ pub(super) fn admit(world: &World, request: &Request) -> Result<(), Failure> {
     if request.user.is_empty() {
         return Err(Failure::new(401, "Unauthorized", "Unauthorized"));
     }
-    let resource = match request.subresource.as_str() {
-        "" => request.plural.clone(),
-        part => format!("{}/{part}", request.plural),
-    };
-    let asked = (request.group.as_str(), resource.as_str());
-    if may(
-        world,
-        &request.user,
-        request.verb,
-        asked,
-        &request.namespace,
-    ) {
+    let asked = Asked::of(request);
+    // Everybody may ask what they may do themselves: `system:basic-user`.
+    if asked.resource == "selfsubjectaccessreviews" || may(world, &request.user, &asked) {
         return Ok(());
     }
-    let (user, verb, group) = (&request.user, request.verb, &request.group);
+    let user = &request.user;
+    let Asked {
+        verb,
+        group,
+        resource,
+        ..
+    } = asked;
     let message = format!(
         "{resource}.{group} is forbidden: User {user:?} cannot {verb} resource {resource:?} in API group {group:?}"
     );
     Err(Failure::new(403, "Forbidden", message))
 }
 
-fn may(
-    world: &World,
-    user: &str,
-    verb: &str,
-    (group, resource): (&str, &str),
-    namespace: &str,
-) -> bool {
-    let is = |right: &str, asked: &str| right == "*" || right == asked;
-    world.rights.iter().any(|right| {
-        right.user == user
-            && is(&right.verb, verb)
-            && is(&right.group, group)
-            && is(&right.resource, resource)
-            && (right.namespace.is_empty() || right.namespace == namespace)
-    })
+fn may(world: &World, user: &str, asked: &Asked) -> bool {
+    let mut own = world.rights.iter().filter(|right| right.user == user);
+    own.any(|right| right.grants(asked))
 }
 
 /// Answers a TokenReview, a SubjectAccessReview or a SelfSubjectAccessReview.
@@ -122,19 +155,16 @@ pub(super) fn review(world: &World, plural: &str, request: &Request) -> Value {
 }
 
 fn access_status(world: &World, user: &str, spec: &Value) -> Value {
-    let asked = &spec["resourceAttributes"];
-    let text = |field: &str| asked[field].as_str().unwrap_or_default();
-    let resource = match text("subresource") {
-        "" => text("resource").to_owned(),
-        part => format!("{}/{part}", text("resource")),
+    let attributes = &spec["resourceAttributes"];
+    let text = |field: &str| attributes[field].as_str().unwrap_or_default().to_owned();
+    let asked = Asked {
+        verb: text("verb"),
+        group: text("group"),
+        resource: joined(&text("resource"), &text("subresource")),
+        namespace: text("namespace"),
+        name: text("name"),
     };
-    let allowed = may(
-        world,
-        user,
-        text("verb"),
-        (text("group"), &resource),
-        text("namespace"),
-    );
+    let allowed = may(world, user, &asked);
     json!({"allowed": allowed})
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod fault;
 mod fields;
 mod kinds;
 mod list;
+pub(crate) mod rights;
 mod route;
 mod watch;
 pub(crate) mod world;

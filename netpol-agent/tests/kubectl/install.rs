@@ -7,7 +7,11 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
+use crate::double::rights::{of_account, unused};
 use crate::support::{Cluster, run};
+
+/// Who runs the hook of the chart.
+const HOOK_ACCOUNT: &str = "netpol-uninstall";
 
 /// Does the part of the cluster's own controllers while a command runs.
 fn meanwhile<T>(
@@ -297,6 +301,89 @@ fn uninstalling_leaves_what_people_decided_and_what_is_not_ours() {
     assert_eq!(briefs[..3], expected);
     let (code, _, problems) = run(&mut cluster.netpol(&["uninstall"]));
     assert_eq!(code, Some(0), "once more: {problems}");
+}
+
+/// The arguments and the environment of the Job that the chart runs before Helm uninstalls.
+fn hook() -> (Vec<String>, Vec<(String, String)>) {
+    let manifest = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/manifests/uninstall/90-uninstall.yaml"
+    );
+    let text = std::fs::read_to_string(manifest).expect("the manifest of the hook");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    let job = documents.iter().find(|object| object["kind"] == "Job");
+    let pod = &job.expect("a Job")["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], HOOK_ACCOUNT);
+    let container = &pod["containers"][0];
+    assert_eq!(container["command"], json!(["/kubectl-netpol"]));
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let arguments = container["args"].as_array().expect("arguments");
+    let variables = container["env"].as_array().expect("an environment");
+    (
+        arguments.iter().map(text).collect(),
+        variables
+            .iter()
+            .map(|variable| (text(&variable["name"]), text(&variable["value"])))
+            .collect(),
+    )
+}
+
+#[test]
+fn the_hook_of_the_chart_has_the_rights_that_it_takes_and_no_more() {
+    let cluster = installed();
+    policy(&cluster, "netpol", "web-deployment", true);
+    policy(&cluster, "kubectl", "somebodys", true);
+    cluster.api.guard(HOOK_ACCOUNT, "hook");
+    let everything = |plurals: &[&str]| -> Vec<Vec<Value>> {
+        plurals
+            .iter()
+            .map(|plural| cluster.api.all(plural))
+            .collect()
+    };
+    let own = [
+        "clusterroles",
+        "configmaps",
+        "customresourcedefinitions",
+        "namespaces",
+        "serviceaccounts",
+        "services",
+    ];
+    let before = everything(&own);
+    let (arguments, variables) = hook();
+    let mut command = cluster.netpol_as("hook", &arguments);
+    command.envs(variables);
+    let (code, out, problems) = meanwhile(
+        &cluster,
+        |cluster| detaches(cluster, ""),
+        || run(&mut command),
+    );
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(out.contains("1 policies of netpol's removed"), "{out}");
+    assert!(out.ends_with("detached on 2 nodes\n"), "{out}");
+    assert!(problems.contains("netpol's own objects"), "{problems}");
+    assert_eq!(everything(&own), before, "nothing else is touched");
+    let policies = cluster.api.all("networkpolicies");
+    let names = policies.iter().map(|policy| &policy["metadata"]["name"]);
+    let names: Vec<&Value> = names.collect();
+    assert!(names.contains(&&json!("somebodys")) && !names.contains(&&json!("web-deployment")));
+    let unused = unused(
+        &of_account(HOOK_ACCOUNT),
+        &cluster.api.asked_by(HOOK_ACCOUNT),
+    );
+    assert!(unused.is_empty(), "granted and never used: {unused:#?}");
+}
+
+#[test]
+fn the_effects_can_be_undone_wherever_netpol_is_installed() {
+    let cluster = Cluster::new();
+    let elsewhere = ["uninstall", "--netpol-namespace", "elsewhere"];
+    let (code, _, problems) = run(&mut cluster.netpol(&elsewhere));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("use helm uninstall"), "{problems}");
+    let mut command = cluster.netpol(&elsewhere);
+    let (code, out, problems) = run(command.arg("--effects-only"));
+    assert_eq!(code, Some(0), "{problems}");
+    assert_eq!(out, "0 policies of netpol's removed\n");
 }
 
 #[test]

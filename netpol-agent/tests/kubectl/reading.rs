@@ -5,6 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::aggregator;
+use crate::double::rights::{of_role, unused};
+use crate::double::world::Request;
 use crate::support::{Cluster, TOKEN, bare, golden, run};
 
 /// The golden shop as an aggregator tells it.
@@ -53,6 +55,28 @@ fn a_cluster_and_files_give_the_same_bytes() {
         assert!(!live.is_empty(), "{arguments:?}");
         assert_eq!(live, recorded, "{arguments:?}");
     }
+}
+
+#[test]
+fn whoever_holds_the_role_of_readers_may_read_and_needs_all_of_it() {
+    let cluster = shop();
+    let rights = of_role("netpol-reader", "alice");
+    cluster.grant_only(rights.clone());
+    let (code, _, problems) = run(&mut cluster.netpol(&["flows", "-A"]));
+    assert_eq!(code, Some(0), "{problems}");
+    let mut asked = cluster.api.world().requests.clone();
+    assert!(!cluster.tunnels().pods.is_empty());
+    // Port-forwards have a route of their own here. An API server from 1.35 on asks for the second right too.
+    asked.extend(["get", "create"].map(|verb| Request {
+        verb,
+        plural: "pods".to_owned(),
+        subresource: "portforward".to_owned(),
+        namespace: "netpol-system".to_owned(),
+        user: "alice".to_owned(),
+        ..Request::default()
+    }));
+    let unused = unused(&rights, &asked);
+    assert!(unused.is_empty(), "granted and never used: {unused:#?}");
 }
 
 #[test]

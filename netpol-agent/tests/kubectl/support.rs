@@ -102,8 +102,16 @@ impl Cluster {
             group: group.to_owned(),
             resource: resource.to_owned(),
             namespace: namespace.to_owned(),
+            name: String::new(),
         };
         self.api.world().rights.insert(right);
+    }
+
+    /// Gives alice those rights and no others.
+    pub(crate) fn grant_only(&self, rights: impl IntoIterator<Item = Right>) {
+        let mut world = self.api.world();
+        world.rights.clear();
+        world.rights.extend(rights);
     }
 
     /// Takes all of alice's rights.
@@ -122,6 +130,15 @@ impl Cluster {
     pub(crate) fn netpol(&self, arguments: &[&str]) -> Command {
         let mut command = bare(arguments);
         command.env("KUBECONFIG", self.dir.path().join("config"));
+        command
+    }
+
+    /// The command as whoever has that token runs it.
+    pub(crate) fn netpol_as(&self, token: &str, arguments: &[String]) -> Command {
+        let path = self.dir.path().join(token);
+        fs::write(&path, self.api.kubeconfig(token)).expect("a file");
+        let mut command = bare(&[]);
+        command.args(arguments).env("KUBECONFIG", path);
         command
     }
 

@@ -1,0 +1,166 @@
+//! The rights that the manifests grant, given to tokens, and which of them were never used.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::ApiServer;
+use super::auth::{Account, Right};
+use super::world::Request;
+
+/// The namespace of the manifests.
+const NAMESPACE: &str = "netpol-system";
+
+/// What the manifests grant to one of netpol's ServiceAccounts, hooks of the chart included.
+pub(crate) fn of_account(account: &str) -> BTreeSet<Right> {
+    let objects = manifests();
+    let user = user(account);
+    let bindings = objects.iter().filter(|object| {
+        let subjects = object["subjects"].as_array().into_iter().flatten();
+        let mut bound = subjects.filter(|subject| subject["name"] == account);
+        bound.next().is_some()
+    });
+    let granted: BTreeSet<Right> = bindings
+        .flat_map(|binding| of_binding(&objects, binding, &user))
+        .collect();
+    assert!(!granted.is_empty(), "nothing is granted to {account}");
+    granted
+}
+
+/// What a Role of the manifests grants to whom it is bound.
+pub(crate) fn of_role(role: &str, user: &str) -> BTreeSet<Right> {
+    let objects = manifests();
+    let binding = serde_json::json!({
+        "metadata": {"namespace": NAMESPACE}, "roleRef": {"kind": "Role", "name": role},
+    });
+    of_binding(&objects, &binding, user)
+}
+
+/// Those rights that no request needed, in words.
+pub(crate) fn unused(rights: &BTreeSet<Right>, requests: &[Request]) -> Vec<String> {
+    let unused = rights
+        .iter()
+        .filter(|right| !requests.iter().any(|request| right.covers(request)));
+    unused.map(Right::to_string).collect()
+}
+
+impl ApiServer {
+    /// From now on a token is that of one of netpol's ServiceAccounts, with the rights that the manifests grant to it, and
+    /// whatever nobody was granted is refused.
+    pub(crate) fn guard(&self, account: &str, token: &str) {
+        let mut world = self.world();
+        world.guarded = true;
+        world
+            .tokens
+            .insert(token.to_owned(), Account::of_service(NAMESPACE, account));
+        world.rights.extend(of_account(account));
+    }
+
+    /// A token of somebody who may do everything.
+    pub(crate) fn trust(&self, token: &str) {
+        let mut world = self.world();
+        let account = Account {
+            user: token.to_owned(),
+            ..Account::default()
+        };
+        world.tokens.insert(token.to_owned(), account);
+        world.rights.insert(Right {
+            user: token.to_owned(),
+            verb: "*".to_owned(),
+            group: "*".to_owned(),
+            resource: "*".to_owned(),
+            ..Right::default()
+        });
+    }
+
+    /// The requests so far of one of netpol's ServiceAccounts.
+    pub(crate) fn asked_by(&self, account: &str) -> Vec<Request> {
+        let user = user(account);
+        let world = self.world();
+        let own = world.requests.iter().filter(|request| request.user == user);
+        own.cloned().collect()
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            verb,
+            group,
+            resource,
+            namespace,
+            name,
+            ..
+        } = self;
+        write!(f, "{verb} {resource}.{group} {namespace}/{name}")
+    }
+}
+
+fn user(account: &str) -> String {
+    Account::of_service(NAMESPACE, account).user
+}
+
+/// Every object of the manifests.
+fn manifests() -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/manifests");
+    let mut objects = Vec::new();
+    for folder in [folder.clone(), folder.join("uninstall")] {
+        for entry in fs::read_dir(folder).expect("a folder of manifests") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                let text = fs::read_to_string(path).expect("a manifest");
+                let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+                objects.extend(documents);
+            }
+        }
+    }
+    objects
+}
+
+fn of_binding(objects: &[Value], binding: &Value, user: &str) -> BTreeSet<Right> {
+    let wanted = &binding["roleRef"];
+    let role = objects.iter().find(|object| {
+        object["kind"] == wanted["kind"] && object["metadata"]["name"] == wanted["name"]
+    });
+    let role = role.unwrap_or_else(|| panic!("no role for {binding}"));
+    let namespace = text(&binding["metadata"]["namespace"]);
+    let rules = role["rules"].as_array().into_iter().flatten();
+    rules
+        .flat_map(|rule| of_rule(rule, user, &namespace))
+        .collect()
+}
+
+/// One right for each verb on each resource of each name, so that each has to be used.
+fn of_rule(rule: &Value, user: &str, namespace: &str) -> Vec<Right> {
+    let texts = |field: &str| -> Vec<String> {
+        let texts = rule[field].as_array().into_iter().flatten();
+        texts.map(text).collect()
+    };
+    let mut names = texts("resourceNames");
+    if names.is_empty() {
+        names.push(String::new());
+    }
+    let mut rights = Vec::new();
+    for group in texts("apiGroups") {
+        for resource in texts("resources") {
+            for verb in texts("verbs") {
+                rights.extend(names.iter().map(|name| Right {
+                    user: user.to_owned(),
+                    verb: verb.clone(),
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    namespace: namespace.to_owned(),
+                    name: name.clone(),
+                }));
+            }
+        }
+    }
+    rights
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
