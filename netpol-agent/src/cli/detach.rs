@@ -46,7 +46,7 @@ impl Detach {
     /// Whatever keeps something from being kept or removed, and what to do about it.
     pub fn run(self) -> Result<ExitCode, anyhow::Error> {
         let nodes = self.observing.nodes()?;
-        let instance = self.observing.instance.clone();
+        let (instance, forgetting) = (self.observing.instance.clone(), self.forget);
         let (bpffs, state) = (
             self.observing.bpffs.clone(),
             self.observing.state_dir.clone(),
@@ -59,7 +59,7 @@ impl Detach {
         };
         let removed = nodes.iter().map(|node| remove(node, &instance, &bpffs));
         let removed = removed.collect::<Result<Vec<_>, _>>()?;
-        if self.forget {
+        if forgetting {
             forget(&state, &nodes)?;
         }
         let mut out = io::stdout().lock();

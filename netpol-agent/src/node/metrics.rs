@@ -305,6 +305,18 @@ mod tests {
     use crate::node::report::asking;
     use crate::observe::Losses;
 
+    /// The page on operations.
+    const OPERATIONS: &str = include_str!("../../../deploy/OPERATIONS.md");
+
+    #[test]
+    fn every_metric_is_documented() {
+        let table = crate::metrics::documentation(METRICS);
+        assert!(
+            OPERATIONS.contains(&table),
+            "this is not in deploy/OPERATIONS.md:\n{table}"
+        );
+    }
+
     fn report() -> Report {
         Report {
             mechanism: Mechanism::Tcx,

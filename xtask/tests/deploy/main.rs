@@ -6,6 +6,7 @@ mod manifests;
 mod metrics;
 mod names;
 mod objects;
+mod pages;
 mod uninstall;
 mod values;
 
