@@ -11,6 +11,7 @@ mod belongs;
 mod body;
 mod door;
 mod intake;
+mod keeping;
 mod limits;
 mod metrics;
 mod openapi;
@@ -27,6 +28,7 @@ mod start;
 mod tls;
 
 pub use intake::Intake;
+pub use keeping::Keeping;
 pub use limits::Limits;
 pub use metrics::METRICS;
 pub use openapi::document;

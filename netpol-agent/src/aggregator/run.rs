@@ -1,7 +1,5 @@
 //! A whole aggregator as a process: the API server watched into the index, the keeper, and the server.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,20 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use netpol_common::names::cluster;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::keeping::{Keeping, Kept};
 use super::limits::Limits;
 use super::metrics::OfController;
 use super::start::{AggregatorError, Parts, start};
 use super::tls::TlsSource;
 use crate::control::Settings;
 use crate::controller::{self, Report};
-use crate::identity::Index;
 use crate::keeper::{self, Keeper, SharedIndex};
-use crate::lead;
-use crate::store::Store;
+use crate::lead::{self, Leader};
 use crate::watch as api_watch;
 
 /// How often the parts are looked at, and whoever reads the index is told of changes.
@@ -41,7 +39,7 @@ pub struct Options {
     /// The cluster that this file names; the one that the process runs in, if it is absent.
     pub kubeconfig: Option<PathBuf>,
     /// Where the graph is kept.
-    pub state_dir: PathBuf,
+    pub keeping: Keeping,
     /// How long what is gone is remembered.
     pub retention: Duration,
     /// Where key and certificate come from.
@@ -57,16 +55,22 @@ pub struct Options {
 /// What is missing or wrong, or a part that ended by a fault.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AggregatorError> {
     let client = client(options.kubeconfig.as_deref()).await?;
-    let lock = lock(&options.state_dir)?;
-    let store = Store::open(&options.state_dir.join("graph.db"))?;
-    let index = SharedIndex::new(Index::default());
     let keeping = keeper::Options {
         retention: options.retention,
         ..keeper::Options::default()
     };
-    let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
+    let Some(kept) = options.keeping.open(&keeping, &stop).await? else {
+        return Ok(());
+    };
+    let Kept {
+        handle,
+        keeper,
+        index,
+        lock,
+    } = kept;
     let (feed, ready) = feed(client.clone(), &index, options.retention);
-    let leader = lead::alone();
+    let resign = CancellationToken::new();
+    let (leader, standing) = stand(&client, &options, &resign);
     let (report, reported) = watch::channel(Report::default());
     let controller = controller::Options {
         settings: Settings {
@@ -104,13 +108,25 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         ("watch of the API server", feed),
         ("controller", controller),
     ];
-    let ended = wait(&stop, &tasks, &keeper, &index, || running.fault()).await;
+    let fault = || {
+        let stands = standing.as_ref().is_none_or(|task| !task.is_finished());
+        let fault = (!stands).then_some(AggregatorError::Fault("election"));
+        running.fault().or(fault)
+    };
+    let ended = wait(&stop, &tasks, &keeper, &index, fault).await;
     tracing::info!("stopping");
-    running.stop().await;
+    // From here on nothing is written. The Lease is released once nobody holds that this replica leads, so that another
+    // one leads at once.
+    resign.cancel();
     for (_, task) in tasks {
         task.abort();
         // The keeper ends once nobody holds it any more.
         let _aborted = task.await;
+    }
+    running.stop().await;
+    if let Some(standing) = standing {
+        // Whatever it ended with, the Lease runs out by itself.
+        let _released = standing.await;
     }
     let kept = tokio::task::spawn_blocking(|| keeper.join()).await;
     drop(lock);
@@ -118,6 +134,25 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         kept.map_err(|_| AggregatorError::Fault("keeper"))?
             .map_err(AggregatorError::Keeper),
     )
+}
+
+/// Stands for election, where there may be other replicas, until `resign` is cancelled.
+fn stand(
+    client: &Client,
+    options: &Options,
+    resign: &CancellationToken,
+) -> (Leader, Option<JoinHandle<()>>) {
+    let Keeping::Shared { replica, .. } = &options.keeping else {
+        return (lead::alone(), None);
+    };
+    let election = lead::Options {
+        namespace: options.namespace.clone(),
+        name: cluster::LEASE.to_owned(),
+        identity: replica.clone(),
+        config: lead::Config::default(),
+    };
+    let (leader, standing) = lead::run(client.clone(), &election, resign.clone());
+    (leader, Some(tokio::spawn(standing)))
 }
 
 /// Waits for the order to stop, or for a part that has ended by itself.
@@ -179,26 +214,4 @@ async fn client(kubeconfig: Option<&Path>) -> Result<Client, AggregatorError> {
         None => Config::incluster().map_err(AggregatorError::InCluster)?,
     };
     Client::try_from(config).map_err(|error| AggregatorError::Client(Box::new(error)))
-}
-
-/// Makes the state directory, and keeps other aggregators out of it as long as the lock lives.
-fn lock(directory: &Path) -> Result<File, AggregatorError> {
-    let failed = |source: io::Error| AggregatorError::StateDirectory {
-        path: directory.to_owned(),
-        source,
-    };
-    fs::create_dir_all(directory).map_err(failed)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AggregatorError::Locked {
-            path: directory.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
 }

@@ -1,5 +1,6 @@
 //! `netpol-agent aggregator`: takes in what the node agents of a cluster deliver.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,8 +13,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::agent::host_name;
 use super::node::retention;
-use crate::aggregator::{self, Limits, Options, TlsSource};
+use crate::aggregator::{self, Keeping, Limits, Options, TlsSource};
+use crate::store::Database;
 
 /// How long threads may take to end after all else has ended.
 const WIND_UP: Duration = Duration::from_secs(5);
@@ -54,6 +57,19 @@ pub struct Aggregator {
         value_name = "DIR"
     )]
     state_dir: PathBuf,
+    /// Keep the graph in this PostgreSQL database instead, which two replicas may share:
+    /// postgresql://USER:PASSWORD@HOST[:PORT]/NAME[?sslmode=require]
+    #[arg(
+        long,
+        env = "NETPOL_POSTGRES",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = database
+    )]
+    postgres: Option<Database>,
+    /// The name of this replica's pod, by which the Lease says which one leads [default: this machine's name]
+    #[arg(long, env = "NETPOL_POD", value_name = "NAME")]
+    pod: Option<String>,
     /// How long pods, services and edges are remembered after they were last seen, e.g. 720h; at least 25h
     #[arg(long, env = "NETPOL_RETENTION", default_value = "720h", value_name = "TIME", value_parser = retention)]
     retention: Duration,
@@ -105,11 +121,18 @@ impl Aggregator {
             }
             told.cancel();
         });
-        aggregator::run(self.options(), stop).await?;
+        aggregator::run(self.options()?, stop).await?;
         Ok(())
     }
 
-    fn options(self) -> Options {
+    fn options(self) -> anyhow::Result<Options> {
+        let keeping = match self.postgres {
+            None => Keeping::Directory(self.state_dir),
+            Some(database) => Keeping::Shared {
+                database,
+                replica: self.pod.map_or_else(host_name, Ok)?,
+            },
+        };
         let tls = self.tls_dir.map_or(TlsSource::Secret, |directory| {
             let authority = directory.join(cluster::CA_KEY);
             TlsSource::Files {
@@ -118,20 +141,25 @@ impl Aggregator {
                 authority: authority.exists().then_some(authority),
             }
         });
-        Options {
+        Ok(Options {
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             namespace: self.namespace,
             kubeconfig: self.kubeconfig,
-            state_dir: self.state_dir,
+            keeping,
             retention: self.retention,
             tls,
             limits: Limits {
                 connections: self.connections,
                 ..Limits::default()
             },
-        }
+        })
     }
+}
+
+/// What is wrong with it is told later, without the password in it.
+fn database(url: &str) -> Result<Database, Infallible> {
+    Ok(Database::Url(url.to_owned()))
 }
 
 /// Every connection is an open file, of which a process may by default have fewer than there are nodes.

@@ -142,6 +142,10 @@ impl Controller {
 
     /// Waits until this replica leads and knows all that there is to know.
     async fn may_begin(&mut self) {
+        if !*self.leader.borrow() {
+            // What another one sees meanwhile, this one does not remember.
+            self.memory = Memory::default();
+        }
         // A sender that is gone says nothing new: what it said last holds.
         let _ = self.leader.wait_for(|leads| *leads).await;
         if !*self.leader.borrow() {

@@ -12,6 +12,7 @@ use kube::{Api, Client, Resource};
 use netpol_common::names::ObjectName;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Options;
 use super::known::Known;
@@ -20,6 +21,8 @@ use crate::crd::{LearnedPolicy, LearnedPolicyStatus};
 
 /// Characters of an Event's note, as the API server takes them.
 const NOTE: usize = 1_024;
+/// How long a write may take. One that hangs is given up long before, if leading ends meanwhile.
+const WRITING: Duration = Duration::from_secs(30);
 /// The longest wait after writes of one proposal have failed again and again.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -46,6 +49,9 @@ enum NotDone {
     /// Another replica leads now.
     #[error("another replica leads now")]
     NotLeading,
+    /// The API server does not answer.
+    #[error("the API server did not answer within {} s", WRITING.as_secs())]
+    Slow,
 }
 
 impl Writer {
@@ -108,10 +114,27 @@ impl Writer {
             if !*self.leader.borrow() {
                 return Err(NotDone::NotLeading);
             }
-            self.step(change, step).await?;
+            self.step_or_resign(change, step).await?;
             *done += 1;
         }
         Ok(())
+    }
+
+    /// Carries a step out as long as this replica leads. Its time is over well before another one's begins, so that what is
+    /// given up then is over as well.
+    async fn step_or_resign(&mut self, change: &Change, step: &Step) -> Result<(), NotDone> {
+        let mut leader = self.leader.clone();
+        let resigned = async {
+            if leader.wait_for(|leads| !*leads).await.is_err() {
+                // Nobody is left to say so: it leads for ever.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = resigned => Err(NotDone::NotLeading),
+            done = timeout(WRITING, self.step(change, step)) => done.unwrap_or(Err(NotDone::Slow)),
+        }
     }
 
     async fn step(&mut self, change: &Change, step: &Step) -> Result<(), NotDone> {

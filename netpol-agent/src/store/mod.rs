@@ -31,11 +31,11 @@ pub struct Store {
 }
 
 /// Which database it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Database {
     /// An SQLite file; see [`Store::open`].
     File(PathBuf),
-    /// The URL of a PostgreSQL database; see [`Store::connect`].
+    /// The URL of a PostgreSQL database; see [`Store::connect`]. It may hold a password, and is never shown.
     Url(String),
 }
 
@@ -374,6 +374,23 @@ impl Store {
                 what: "an object",
             })
         })
+    }
+}
+
+impl StoreError {
+    /// Whether the database is only not to be reached, which may pass by itself.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Slow { .. })
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Url(_) => f.write_str("Url(_)"),
+        }
     }
 }
 

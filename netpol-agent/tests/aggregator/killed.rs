@@ -123,3 +123,30 @@ async fn it_stops_when_it_is_told_to() {
     };
     assert!(status.success(), "{status}");
 }
+
+#[test]
+fn a_password_is_never_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let text = "{apiVersion: v1, kind: Config, current-context: c, users: [], \
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: c, context: {cluster: c}}]}";
+    std::fs::write(&kubeconfig, text).unwrap();
+    for (url, said) in [
+        ("mysql://me:s3cret@db/netpol", "postgresql://"),
+        ("postgresql://me:s3cret?s3cret@db/netpol", "%3F"),
+        ("postgresql://me:s3cret@db:s3cret/netpol", "port"),
+        ("postgresql://me:s3cret@db/netpol?what=s3cret", "what"),
+        ("host=db password=s3cret", "postgresql://"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netpol-agent"));
+        command.args(["--log", "trace", "aggregator", "--kubeconfig"]);
+        command.arg(&kubeconfig).env("NETPOL_POSTGRES", url);
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(said) && !told.contains("s3cret"), "{told}");
+        let help = command.arg("--help").output().unwrap();
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(help.contains("NETPOL_POSTGRES") && !help.contains("s3cret"));
+    }
+}

@@ -17,6 +17,10 @@ mod lab;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+#[expect(dead_code, reason = "the store's tests use all of it")]
+#[path = "../../src/store/tests/server.rs"]
+mod postgres;
+#[cfg(test)]
 mod probes;
 #[cfg(test)]
 mod reading;

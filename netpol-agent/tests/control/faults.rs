@@ -86,6 +86,29 @@ async fn who_does_not_lead_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_hangs_is_given_up_when_leading_ends() {
+    let lab = Lab::start().await;
+    lab.until("web is learned", |lab| {
+        lab.status(WEB).holds(Type::Complete)
+    })
+    .await;
+    let hangs = Misbehaviour::Slow(Duration::from_secs(600));
+    let fault = Fault::of("create", "networkpolicies", hangs);
+    lab.server.misbehave(fault.times(1));
+    lab.label(Some("enforce")).await;
+    lab.until("a write hangs", |lab| {
+        lab.server.count("networkpolicies", "create") == 1
+    })
+    .await;
+    lab.lead(false);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(lab.policies(), [""; 0]);
+    lab.lead(true);
+    lab.until("all are applied", |lab| lab.policies().len() == 3)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_edges_and_approvals_outlive_the_database() {
     let mut lab = Lab::start().await;
     enforced(&lab).await;

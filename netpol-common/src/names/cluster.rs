@@ -26,6 +26,8 @@ pub const AUDIENCE: &str = "netpol-aggregator";
 pub const TLS_SECRET: &str = "netpol-aggregator-tls";
 /// The ConfigMap with the certificate authority of the aggregator's certificate.
 pub const CA_CONFIG_MAP: &str = "netpol-ca";
+/// The Lease that says which of several aggregators leads.
+pub const LEASE: &str = "netpol-aggregator";
 /// The key of the certificate authority in that ConfigMap, and in the Secret.
 pub const CA_KEY: &str = "ca.crt";
 

@@ -55,7 +55,8 @@ const PUT_HISTORY: &str = "
 #[derive(Debug)]
 pub(super) struct Postgres {
     connection: Connection,
-    /// Tells this process's rows from others'.
+    /// Tells this process's rows from others'. Another one after a write of which it is not known whether it was kept: what
+    /// bears the earlier one is read as if it were another's, and is not deleted before that.
     writer: i64,
     /// Up to which number everything was read; nothing yet if `None`.
     position: Option<i64>,
@@ -89,7 +90,7 @@ impl Storage for Postgres {
             .collect();
         let bodies: Vec<&[u8]> = rows.iter().map(|(_, body)| body.as_slice()).collect();
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        self.connection.write(async move |transaction| {
+        let written = self.connection.write(async move |transaction| {
             let now: i64 = transaction.query_one(TICK, &[&count]).await?.get(0);
             let before = now - count;
             let values: [&(dyn ToSql + Sync); 7] = [
@@ -97,7 +98,11 @@ impl Storage for Postgres {
             ];
             transaction.execute(APPEND, &values).await?;
             Ok(())
-        })
+        });
+        if written.is_err() {
+            self.writer = fastrand::i64(..);
+        }
+        written
     }
 
     fn read(

@@ -40,8 +40,9 @@ pub(super) struct Stream<S>(client::TlsStream<S>);
 
 /// What a URL asks for.
 pub(super) fn parse(url: &str) -> Result<(Config, Connector), StoreError> {
-    let (url, roots, verifies) = split(url);
     let wrong = |reason: String| StoreError::Url { reason };
+    check(url).map_err(|reason| wrong(reason.to_owned()))?;
+    let (url, roots, verifies) = split(url);
     let mut config: Config = url
         .parse()
         .map_err(|error| wrong(crate::trouble::chain(&error as &tokio_postgres::Error)))?;
@@ -69,6 +70,21 @@ pub(super) fn parse(url: &str) -> Result<(Config, Connector), StoreError> {
         .with_root_certificates(trusted)
         .with_no_client_auth();
     Ok((config, Connector(Arc::new(tls))))
+}
+
+/// Refuses what would be read otherwise than it is meant. No reason may tell a part of the password, and what is read as the
+/// name of a parameter is told.
+fn check(url: &str) -> Result<(), &'static str> {
+    let rest = ["postgresql://", "postgres://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    let rest = rest.ok_or("it does not begin with postgresql://")?;
+    match rest.split_once('?') {
+        Some((_, parameters)) if parameters.contains('@') => {
+            Err("a ? or @ in a password is to be written as %3F or %40")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes out what the driver does not know: `sslrootcert`, and the modes of libpq that are stricter than `require`, which

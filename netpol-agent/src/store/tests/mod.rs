@@ -1,5 +1,6 @@
 //! What the database keeps, and which files it refuses.
 
+mod lossy;
 mod postgres;
 pub(crate) mod server;
 

@@ -3,6 +3,7 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 
+use super::lossy::Lossy;
 use super::server::Server;
 use super::{batches, histories, keeps};
 use crate::ledger::Ledger;
@@ -137,4 +138,35 @@ fn a_server_keeps_the_history_and_two_that_start_at_once_migrate_once() {
         .recall(&mut take)
         .unwrap();
     assert_eq!(all, [("b".to_owned(), b"3".to_vec())]);
+}
+
+#[test]
+fn what_may_have_been_kept_is_not_deleted_before_it_was_read() {
+    let server = Server::start();
+    let lossy = Lossy::before(&server.url());
+    let mut runner = TestRunner::deterministic();
+    let mut next = || batches().new_tree(&mut runner).unwrap().current();
+    let mut store = Store::connect(&lossy.url()).unwrap();
+    let mut ledger = store.load().unwrap();
+    let (first, second) = (next(), next());
+    store.commit(&first).unwrap();
+    ledger.merge(&first);
+    lossy.lose_commits(true);
+    let error = store.commit(&second).unwrap_err();
+    assert!(error.is_absence(), "{error:?}");
+    lossy.lose_commits(false);
+    for batch in [&first, &second] {
+        store.shrunk(Place::of(batch));
+    }
+    store
+        .fold(&|place| ledger.page(&place.observer, &place.epoch))
+        .unwrap();
+    let mut all = ledger.clone();
+    all.merge(&second);
+    assert_ne!(ledger, all);
+    assert_eq!(Store::connect(&server.url()).unwrap().load().unwrap(), all);
+    store
+        .read(&mut |place, told| ledger.merge_told(&place.observer, &place.epoch, told))
+        .unwrap();
+    assert_eq!(ledger, all);
 }

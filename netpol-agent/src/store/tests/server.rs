@@ -1,5 +1,5 @@
 //! A PostgreSQL server of the test's own: Debian's package, as an unprivileged user, in a temporary directory, on a unix
-//! socket. It is killed when dropped.
+//! socket. It is killed when dropped, and when the thread that started it ends.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -117,8 +117,10 @@ impl Drop for Server {
 
 /// A server on that data, with its socket beside them.
 fn launch(data: &Path, user: Option<(u32, u32)>) -> Child {
-    let mut server = program("postgres", user);
+    let mut server = as_user("setpriv".as_ref(), user);
     server
+        .args(["--pdeathsig", "KILL"])
+        .arg(path("postgres"))
         .arg("-D")
         .arg(data)
         .arg("-k")
@@ -136,14 +138,22 @@ fn launch(data: &Path, user: Option<(u32, u32)>) -> Child {
     server.spawn().unwrap()
 }
 
-/// A program of the newest version installed.
 fn program(name: &str, user: Option<(u32, u32)>) -> Command {
+    as_user(&path(name), user)
+}
+
+/// Where a program of the newest version installed is.
+fn path(name: &str) -> PathBuf {
     let versions = fs::read_dir(VERSIONS).unwrap_or_else(|_| {
         panic!("{VERSIONS} is missing: cargo xtask setup installs Debian's package postgresql")
     });
     let paths = versions.map(|entry| entry.unwrap().path().join("bin").join(name));
     let path = paths.filter(|path| path.exists()).max();
-    let mut command = Command::new(path.unwrap_or_else(|| panic!("no {name} below {VERSIONS}")));
+    path.unwrap_or_else(|| panic!("no {name} below {VERSIONS}"))
+}
+
+fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir("/").stdin(Stdio::null());
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
