@@ -124,6 +124,21 @@ impl ApiServer {
         self.announce();
     }
 
+    /// Changes an object, if it is there and `change` changes anything.
+    pub(crate) fn change(&self, place: (&str, &str, &str), change: impl FnOnce(&mut Value)) {
+        let mut world = self.world();
+        let Some(known) = world.get(place.0, place.1, place.2).cloned() else {
+            return;
+        };
+        let mut object = known.clone();
+        change(&mut object);
+        if object != known {
+            world.put(object);
+        }
+        drop(world);
+        self.announce();
+    }
+
     /// Creates or changes the objects of a text.
     pub(crate) fn apply_text(&self, text: &str) {
         objects(text)

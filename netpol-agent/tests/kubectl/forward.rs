@@ -1,18 +1,19 @@
 //! The API server's port-forward over WebSocket, as far as one port takes: a data and an error channel, each of which
-//! begins with the number of the port.
+//! begins with the number of the port. And the API groups that the server tells.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Json, Router};
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -38,6 +39,16 @@ pub(crate) struct Tunnels {
 pub(crate) fn routes(tunnels: Arc<Mutex<Tunnels>>) -> Router {
     let path = "/api/v1/namespaces/{namespace}/pods/{pod}/portforward";
     Router::new().route(path, get(open)).with_state(tunnels)
+}
+
+/// The API groups that the server tells.
+pub(crate) fn groups() -> Router {
+    let groups = ["apps", "cilium.io", "netpol.io"].map(|name| {
+        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    });
+    let list = json!({"apiVersion": "v1", "kind": "APIGroupList", "groups": groups});
+    Router::new().route("/apis", get(async move || Json(list)))
 }
 
 async fn open(

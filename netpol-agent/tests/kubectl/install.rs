@@ -35,11 +35,9 @@ fn meanwhile<T>(
 
 /// Gives an object a status, if it is there and has another one.
 fn give_status(cluster: &Cluster, plural: &str, namespace: &str, name: &str, status: Value) {
-    let mut object = cluster.api.get(plural, namespace, name);
-    if !object.is_null() && object["status"] != status {
-        object["status"] = status;
-        cluster.api.apply(object);
-    }
+    cluster.api.change((plural, namespace, name), |object| {
+        object["status"] = status
+    });
 }
 
 /// Everything that was applied comes up.

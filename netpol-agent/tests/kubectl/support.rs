@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use assert_cmd::Command;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -61,7 +59,7 @@ impl Cluster {
             to: Some(aggregator.address),
             ..Tunnels::default()
         }));
-        let own = forward::routes(Arc::clone(&tunnels)).merge(groups());
+        let own = forward::routes(Arc::clone(&tunnels)).merge(forward::groups());
         let api = runtime.block_on(ApiServer::start_with(NETPOL, own));
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("config"), api.kubeconfig(TOKEN)).expect("a file");
@@ -191,14 +189,4 @@ pub(crate) fn condition(kind: &str, status: &str, reason: &str, message: &str) -
         "type": kind, "status": status, "reason": reason, "message": message,
         "lastTransitionTime": "2026-01-02T03:04:05Z",
     })
-}
-
-/// The API groups that the server tells.
-fn groups() -> Router {
-    let groups = ["apps", "cilium.io", "netpol.io"].map(|name| {
-        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-        json!({"name": name, "versions": [version], "preferredVersion": version})
-    });
-    let list = json!({"apiVersion": "v1", "kind": "APIGroupList", "groups": groups});
-    Router::new().route("/apis", get(async move || Json(list)))
 }

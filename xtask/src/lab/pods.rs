@@ -1,5 +1,6 @@
 //! Pods of a lab: started, announced, ended.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -121,6 +122,24 @@ impl Lab {
         let now = Timestamp::now();
         self.cluster.change(id.0, |pod| pod.succeed(now))?;
         self.program_services()
+    }
+
+    /// The path of the pod's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn pod_namespace(&self, id: PodId) -> Result<PathBuf> {
+        Ok(netns::path(&self.running(id)?.place.namespace))
+    }
+
+    /// The pod's addresses, one per family.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such pod.
+    pub fn pod_addresses(&self, id: PodId) -> Result<[IpAddr; 2]> {
+        Ok(self.pod(id)?.addresses)
     }
 
     /// The pod as the API holds it.

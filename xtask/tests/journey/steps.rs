@@ -1,0 +1,281 @@
+//! The journey, step by step. Each step waits until what it is about has come to be, and looks at the objects.
+
+use std::fs;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{AGENT, AGGREGATOR, Cluster, SYSTEM};
+use crate::kubelet::Kubelet;
+use crate::objects::{allow_exactly, condition, holds, why};
+use crate::person::{netpol, persistently, until};
+use crate::postgres::Server;
+use crate::traffic::Client;
+use crate::{rights, truth};
+
+/// The edge that begins when edges are frozen already.
+pub(crate) const LATE: &str = "shop/Deployment/web -> shop/Deployment/api-v1 9090/TCP";
+/// The proposals of `shop` with edges.
+pub(crate) const NAMES: [&str; 3] = ["api-v1-deployment", "frontend-deployment", "web-deployment"];
+/// What `kubectl get lp` shows.
+const COLUMNS: [&str; 8] = [
+    "Workload",
+    "Mode",
+    "Complete",
+    "Coverage",
+    "Rules",
+    "Violations",
+    "Applied",
+    "Age",
+];
+const SHOP: (&str, &str, &str) = ("namespaces", "", "shop");
+
+/// A cluster, who runs netpol in it, and connections between its pods.
+pub(crate) struct Journey {
+    // Ends first.
+    pub(crate) kubelet: Arc<Kubelet>,
+    clients: Vec<Client>,
+    pub(crate) cluster: Arc<Cluster>,
+}
+
+impl Journey {
+    /// A cluster in which nothing is installed yet.
+    pub(crate) fn begin(name: &str, database: Option<Server>) -> Self {
+        let cluster = Arc::new(Cluster::up(name));
+        Self {
+            kubelet: Arc::new(Kubelet::start(&cluster, database)),
+            clients: Vec::new(),
+            cluster,
+        }
+    }
+
+    /// Waits until nothing is amiss any more, as long as netpol runs as it should.
+    pub(crate) fn until(&self, what: &str, now: impl FnMut() -> Result<(), String>) {
+        until(what, || self.kubelet.check(), now);
+    }
+
+    /// Installs netpol with so many replicas of the aggregator. From then on nobody may do more than the roles say.
+    pub(crate) fn install(&self, replicas: u64) {
+        let said = netpol(&self.cluster, &["install", "--no-wait"]);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        let deployment = ("deployments", SYSTEM, AGGREGATOR);
+        self.cluster
+            .api
+            .change(deployment, |it| it["spec"]["replicas"] = json!(replicas));
+        rights::enforce(&self.cluster.api);
+        let api = &self.cluster.api;
+        self.until("everything runs", || {
+            let aggregators = &api.get("deployments", SYSTEM, AGGREGATOR)["status"];
+            let agents = &api.get("daemonsets", SYSTEM, AGENT)["status"];
+            let runs = aggregators["availableReplicas"] == replicas && agents["numberReady"] == 2;
+            runs.then_some(())
+                .ok_or_else(|| format!("{aggregators} {agents}"))
+        });
+        let name = "learnedpolicies.netpol.io";
+        let definition = api.get("customresourcedefinitions", "", name);
+        let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
+        let columns = columns.as_array().unwrap().iter();
+        let columns: Vec<&str> = columns.map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(columns, COLUMNS);
+        assert_eq!(definition["spec"]["names"]["shortNames"], json!(["lp"]));
+    }
+
+    /// Pods talk, and proposals fill in.
+    pub(crate) fn learn(&mut self) {
+        self.clients = self
+            .cluster
+            .routes(false)
+            .iter()
+            .map(Client::start)
+            .collect();
+        self.until("every workload has a proposal", || {
+            self.proposals(|name, status| {
+                let rules = if name == "frontend-deployment" { 2 } else { 1 };
+                status["counts"]["rules"] == rules && status["mode"] == "learn"
+            })
+        });
+        for (name, proposal) in self.cluster.proposals("shop") {
+            assert_eq!(proposal.get("spec"), None, "{name}: people's alone");
+            let status = &proposal["status"];
+            let workload = status["workload"].as_str().unwrap();
+            let (kind, of) = workload.split_once('/').unwrap();
+            assert_eq!(name, format!("{of}-{}", kind.to_lowercase()));
+            assert_eq!(status["workloadRef"], json!({"kind": kind, "name": of}));
+            assert_eq!(condition(&proposal, "Complete"), "False", "{proposal}");
+            assert_eq!(condition(&proposal, "LostEvents"), "False", "{proposal}");
+            assert_eq!(condition(&proposal, "Frozen"), "False", "{proposal}");
+        }
+        assert!(self.policies().is_empty());
+    }
+
+    /// What would be written is what was seen.
+    pub(crate) fn generate(&self) {
+        self.until("all that was seen is generated", || {
+            let said = netpol(&self.cluster, &["generate", "-n", "shop"]);
+            let file = self.cluster.file("generated.yaml");
+            fs::write(&file, &said.out).unwrap();
+            match said.code {
+                Some(0) => allow_exactly(&self.cluster, "generated.yaml", false),
+                _ => Err(said.problems),
+            }
+        });
+    }
+
+    /// Edges are frozen; one that is new is a violation, until somebody approves it.
+    pub(crate) fn audit_and_approve(&mut self) {
+        persistently(&self.cluster, &["audit", "shop"], 0);
+        self.until("edges are frozen", || {
+            self.proposals(|_, status| status["mode"] == "audit" && status["frozen"].is_object())
+        });
+        let late = self.cluster.routes(true);
+        self.clients.extend(late.iter().map(Client::start));
+        self.until("the new edge is a violation", || {
+            let said = netpol(&self.cluster, &["violations", "-n", "shop"]);
+            let told = said.code == Some(1) && said.out.contains(LATE);
+            told.then_some(()).ok_or_else(|| format!("{said:#?}"))
+        });
+        assert!(self.policies().is_empty(), "nothing is enforced");
+        let approve = ["approve", "--edge", LATE, "-n", "shop"];
+        persistently(&self.cluster, &approve, 0);
+        persistently(&self.cluster, &["violations", "-n", "shop"], 0);
+        for name in ["web-deployment", "api-v1-deployment"] {
+            let proposal = self.cluster.api.get("learnedpolicies", "shop", name);
+            assert_eq!(proposal["spec"]["approved"], json!([LATE]));
+        }
+    }
+
+    /// What is not complete is refused; forced, it is applied, and allows exactly what was seen.
+    pub(crate) fn enforce(&self) {
+        persistently(&self.cluster, &["enforce", "shop"], 0);
+        self.until("it is refused", || {
+            self.proposals(|_, status| {
+                status["mode"] == "enforce" && why(status, "Applied").contains("not complete")
+            })
+        });
+        assert!(self.policies().is_empty(), "nothing is enforced");
+        self.cluster.api.change(SHOP, |it| {
+            it["metadata"]["annotations"] = json!({"netpol.io/force": "true"});
+        });
+        self.until("all are applied", || {
+            self.proposals(|_, status| holds(status, "Applied"))?;
+            let text = json!({"apiVersion": "v1", "kind": "List", "items": self.policies()});
+            fs::write(self.cluster.file("applied.json"), text.to_string()).unwrap();
+            allow_exactly(&self.cluster, "applied.json", true)
+        });
+        let policies = self.cluster.named("networkpolicies", "shop");
+        let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, NAMES);
+        for (name, policy) in &policies {
+            let proposal = self.cluster.api.get("learnedpolicies", "shop", name);
+            let (metadata, owner) = (&policy["metadata"], &proposal["metadata"]["uid"]);
+            let owners = metadata["ownerReferences"].as_array().unwrap();
+            assert_eq!(owners.len(), 1);
+            assert_eq!(
+                (&owners[0]["kind"], &owners[0]["uid"]),
+                (&json!("LearnedPolicy"), owner)
+            );
+            assert_eq!(metadata["managedFields"][0]["manager"], "netpol");
+            assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+            let labels = metadata["labels"].as_object();
+            let bad = |value: &Value| value.as_str().is_some_and(|it| name.starts_with(it));
+            assert!(
+                !labels.into_iter().flatten().any(|(_, value)| bad(value)),
+                "{metadata}"
+            );
+        }
+        persistently(&self.cluster, &["status", "-n", "shop"], 0);
+    }
+
+    /// The label off takes away ours and nothing else.
+    pub(crate) fn off(&self) {
+        let other = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "theirs", "namespace": "shop"},
+            "spec": {"podSelector": {"matchLabels": {"app": "cache"}}, "policyTypes": ["Ingress"]},
+        });
+        self.cluster.api.apply(other);
+        self.cluster.api.change(SHOP, |it| {
+            it["metadata"]["labels"]["netpol.io/mode"] = json!("off")
+        });
+        self.until("ours are gone", || {
+            let names: Vec<String> = (self.cluster.named("networkpolicies", "shop").into_iter())
+                .map(|(name, _)| name)
+                .collect();
+            (names == ["theirs"])
+                .then_some(())
+                .ok_or_else(|| format!("{names:?}"))
+        });
+        self.until("that is said", || {
+            self.proposals(|_, status| status["mode"] == "off" && !holds(status, "Applied"))
+        });
+        let web = self
+            .cluster
+            .api
+            .get("learnedpolicies", "shop", "web-deployment");
+        assert_eq!(web["spec"]["approved"], json!([LATE]), "approvals stay");
+    }
+
+    /// Nobody talks any more; what both views tell is what was opened.
+    pub(crate) fn count(&mut self) {
+        self.clients.iter_mut().for_each(Client::stop);
+        let opened = truth::opened(&self.clients);
+        self.until("everything has arrived", || {
+            let told = truth::told(&self.cluster).ok_or("no answer")?;
+            truth::difference(&told, &opened).map_or(Ok(()), Err)
+        });
+        for (_, proposal) in self.cluster.proposals("shop") {
+            assert_eq!(condition(&proposal, "LostEvents"), "False", "{proposal}");
+        }
+    }
+
+    /// Everything goes but the definition and what people decided.
+    pub(crate) fn uninstall(&self) {
+        let before = self.cluster.api.all("learnedpolicies").len();
+        let said = netpol(&self.cluster, &["uninstall", "--timeout", "120s"]);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        self.kubelet.check();
+        let api = &self.cluster.api;
+        for plural in [
+            "clusterroles",
+            "clusterrolebindings",
+            "roles",
+            "rolebindings",
+            "daemonsets",
+            "services",
+        ] {
+            let left = api.all(plural).into_iter();
+            let left: Vec<Value> = left
+                .filter(|it| it.to_string().contains("netpol"))
+                .collect();
+            assert!(left.is_empty(), "{plural}: {left:?}");
+        }
+        assert!(api.get("deployments", SYSTEM, AGGREGATOR).is_null());
+        assert_eq!(
+            self.cluster.named("networkpolicies", "shop").len(),
+            1,
+            "theirs"
+        );
+        let name = "learnedpolicies.netpol.io";
+        assert!(!api.get("customresourcedefinitions", "", name).is_null());
+        assert_eq!(api.all("learnedpolicies").len(), before);
+        let pins = self.cluster.lab.bpffs().join("netpol");
+        let left = fs::read_dir(pins).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "pins are left");
+    }
+
+    /// Whether the status of every proposal with edges is as it should be.
+    fn proposals(&self, is: impl Fn(&str, &Value) -> bool) -> Result<(), String> {
+        for name in NAMES {
+            let status = &self.cluster.api.get("learnedpolicies", "shop", name)["status"];
+            if !is(name, status) {
+                return Err(format!("{name}: {status:#}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn policies(&self) -> Vec<Value> {
+        let policies = self.cluster.named("networkpolicies", "shop").into_iter();
+        policies.map(|(_, policy)| policy).collect()
+    }
+}
