@@ -1,7 +1,7 @@
 //! What the controller's own watches tell.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -32,7 +32,7 @@ const KINDS: usize = 10;
 
 /// What is known; shared by the watches, the decisions and the writes.
 pub(super) struct Known {
-    seen: Mutex<Seen>,
+    seen: Mutex<Arc<Seen>>,
     changed: watch::Sender<u64>,
 }
 
@@ -61,8 +61,8 @@ impl Default for Known {
 
 impl Known {
     /// What is known now.
-    pub(super) fn seen(&self) -> Seen {
-        self.lock().clone()
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.lock())
     }
 
     /// Tells of every change from now on.
@@ -84,35 +84,42 @@ impl Known {
     pub(super) fn wrote_policy(&self, policy: NetworkPolicy) {
         self.expect("policy", &policy);
         let (name, live) = live(policy);
-        self.lock().policies.insert(name, live);
+        self.with(|seen| drop(seen.policies.insert(name, live)));
     }
 
     /// Takes in that a policy was deleted.
     pub(super) fn removed_policy(&self, name: &ObjectName) {
-        self.lock().policies.remove(name);
+        self.with(|seen| drop(seen.policies.remove(name)));
     }
 
     /// Takes in the answer to a write of our own, ahead of the watch.
     pub(super) fn wrote_proposal(&self, proposal: LearnedPolicy) {
         self.expect("proposal", &proposal);
         let (name, known) = known(proposal);
-        self.lock().proposals.insert(name, known);
+        self.with(|seen| drop(seen.proposals.insert(name, known)));
     }
 
     fn expect(&self, kind: &'static str, object: &impl Resource) {
         if let Some(version) = version(object) {
-            let mut seen = self.lock();
-            seen.expected.insert((kind, name_of(object)), version);
+            let key = (kind, name_of(object));
+            self.with(|seen| {
+                seen.expected.insert(key, version);
+            });
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, Arc<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known. Whoever looks at what was known before still does.
+    fn with(&self, change: impl FnOnce(&mut Seen)) {
+        change(Arc::make_mut(&mut self.lock()));
     }
 
     /// Changes what is known, and tells everybody.
     fn change(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.lock());
+        self.with(change);
         self.changed.send_modify(|count| *count += 1);
     }
 

@@ -67,6 +67,11 @@ impl Record {
         &self.pod
     }
 
+    /// Changes how the pod is kept, not what it is.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Pod)) {
+        change(&mut self.pod);
+    }
+
     /// When it was gone.
     pub(super) fn gone(&self) -> Option<End> {
         self.gone
@@ -171,6 +176,7 @@ impl Record {
             }
             let alike = |claim: &Claim| claim.address.is_ipv4() == address.is_ipv4();
             let since = at.filter(|_| self.claims.iter().any(alike));
+            self.claims.reserve_exact(1);
             self.claims.push(Claim {
                 address,
                 since,

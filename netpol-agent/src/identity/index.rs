@@ -10,7 +10,7 @@ use super::claims::{End, Record};
 use super::ends::api_service;
 use super::nodes::Nodes;
 use super::objects::{
-    Labels, Namespace, Node, Object, ObjectKey, ObjectKind, OwnerReference, Pod, Service,
+    Labels, Namespace, Node, Object, ObjectKey, ObjectKind, Owner, OwnerReference, Pod, Service,
 };
 use super::owners::Owners;
 use super::pods::Pods;
@@ -32,6 +32,13 @@ pub struct Index {
     pub(super) changes: u64,
     /// What has changed since it was last kept; `None` if nobody keeps it.
     pub(super) changed: Option<BTreeSet<ObjectKey>>,
+}
+
+/// A list of all objects of some kind on its way into the index.
+#[derive(Debug)]
+pub struct Listing {
+    /// What was there when it began and has not been in it so far.
+    missing: BTreeSet<ObjectKey>,
 }
 
 impl Index {
@@ -57,12 +64,34 @@ impl Index {
 
     /// Makes `objects` all that there is: whatever else was there is gone by `at`.
     pub fn reset(&mut self, objects: Vec<Object>, at: Timestamp) {
-        self.replace(|_| true, objects, at);
+        self.replace(None, objects, at);
     }
 
     /// Makes `objects` all that there is of one kind.
     pub fn reset_kind(&mut self, kind: &ObjectKind, objects: Vec<Object>, at: Timestamp) {
-        self.replace(|key| key.kind() == *kind, objects, at);
+        self.replace(Some(kind), objects, at);
+    }
+
+    /// Begins to take in a list of all that there is of one kind, or of all kinds. One that is given up changes nothing but
+    /// what was in it.
+    #[must_use]
+    pub fn begin_list(&self, kind: Option<&ObjectKind>) -> Listing {
+        Listing {
+            missing: self.present_keys(kind),
+        }
+    }
+
+    /// Takes in an object that is in the list.
+    pub fn list(&mut self, listing: &mut Listing, object: Object, at: Timestamp) {
+        listing.missing.remove(&object.key());
+        self.apply(object, at);
+    }
+
+    /// Ends what was not in the list: it is gone by `at`.
+    pub fn end_list(&mut self, listing: Listing, at: Timestamp) {
+        for key in listing.missing {
+            self.end_object(&key, End { at, vague: true });
+        }
     }
 
     /// Takes in all addresses that a node has now, as its agent reports them: bridge, tunnel and overlay too.
@@ -180,21 +209,12 @@ impl Index {
     }
 
     /// The new objects go in first, so that one that takes another's place tells when the other was gone.
-    fn replace(
-        &mut self,
-        listed: impl Fn(&ObjectKey) -> bool,
-        objects: Vec<Object>,
-        at: Timestamp,
-    ) {
-        let mut gone = self.present_keys();
-        gone.retain(listed);
+    fn replace(&mut self, kind: Option<&ObjectKind>, objects: Vec<Object>, at: Timestamp) {
+        let mut listing = self.begin_list(kind);
         for object in objects {
-            gone.remove(&object.key());
-            self.apply(object, at);
+            self.list(&mut listing, object, at);
         }
-        for key in gone {
-            self.end_object(&key, End { at, vague: true });
-        }
+        self.end_list(listing, at);
     }
 
     fn end_object(&mut self, key: &ObjectKey, end: End) {
@@ -211,24 +231,44 @@ impl Index {
         }
     }
 
-    fn present_keys(&self) -> BTreeSet<ObjectKey> {
-        let namespaces = self.namespaces.keys().cloned().map(ObjectKey::Namespace);
-        let pods = self.pods.present().map(Pod::key);
-        let owners = self.owners.present(None);
-        let owners = owners.map(|owner| ObjectKey::Owner(owner.name.clone()));
-        let services = self.services.present();
-        let services = services.map(|service| ObjectKey::Service(service.name.clone()));
-        let slices = self.services.present_slices();
-        let slices = slices.map(|slice| ObjectKey::EndpointSlice(slice.name.clone()));
-        let nodes = self.nodes.present();
-        let nodes = nodes.map(|node| ObjectKey::Node(node.name.clone()));
-        let keys = namespaces.chain(pods).chain(owners);
-        keys.chain(services).chain(slices).chain(nodes).collect()
+    /// The keys of what is there of one kind, or of all.
+    fn present_keys(&self, kind: Option<&ObjectKind>) -> BTreeSet<ObjectKey> {
+        let of = |this: ObjectKind| kind.is_none_or(|kind| *kind == this);
+        let mut keys = BTreeSet::new();
+        if of(ObjectKind::Namespace) {
+            keys.extend(self.namespaces.keys().cloned().map(ObjectKey::Namespace));
+        }
+        if of(ObjectKind::Pod) {
+            keys.extend(self.pods.present().map(Pod::key));
+        }
+        if of(ObjectKind::Service) {
+            let services = self.services.present();
+            keys.extend(services.map(|service| ObjectKey::Service(service.name.clone())));
+        }
+        if of(ObjectKind::EndpointSlice) {
+            let slices = self.services.present_slices();
+            keys.extend(slices.map(|slice| ObjectKey::EndpointSlice(slice.name.clone())));
+        }
+        if of(ObjectKind::Node) {
+            keys.extend(
+                self.nodes
+                    .present()
+                    .map(|node| ObjectKey::Node(node.name.clone())),
+            );
+        }
+        let is_listed = |owner: &&Owner| match kind {
+            Some(ObjectKind::Owner(kind)) => owner.name.kind == *kind,
+            Some(_) => false,
+            None => true,
+        };
+        let owners = self.owners.present(None).filter(is_listed);
+        keys.extend(owners.map(|owner| ObjectKey::Owner(owner.name.clone())));
+        keys
     }
 }
 
 /// The owner that a pod refers to.
 fn owner_name(pod: &Pod) -> Option<WorkloadName> {
-    let OwnerReference { kind, name, .. } = pod.owner.as_ref()?;
+    let OwnerReference { kind, name, .. } = pod.owner.as_deref()?;
     Some(WorkloadName::new(&pod.name.namespace, kind, name))
 }

@@ -19,12 +19,14 @@ mod recall;
 mod resolve;
 mod runs;
 mod services;
+mod shared;
 mod view;
 
 pub use hosts::{Host, Hosts};
-pub use index::Index;
+pub use index::{Index, Listing};
 pub use lives::Life;
 pub use places::Place;
 pub use recall::Kept;
 pub use resolve::{EdgeId, Mark, Peer, Resolution, Sighting, Unresolved};
+pub use shared::Shared;
 pub use view::{LabelSource, WorkloadView};

@@ -10,6 +10,8 @@ use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::Protocol;
 use serde::{Deserialize, Serialize};
 
+use super::Shared;
+
 /// Labels by key.
 pub type Labels = BTreeMap<String, String>;
 
@@ -81,7 +83,7 @@ pub struct Pod {
     /// `metadata.uid`; empty in hand-written inventories.
     pub uid: String,
     /// Its labels.
-    pub labels: Labels,
+    pub labels: Shared<Labels>,
     /// The node it runs on, once scheduled.
     pub node: Option<String>,
     /// Whether it uses its node's network namespace, so that its addresses are the node's.
@@ -89,11 +91,11 @@ pub struct Pod {
     /// `status.podIPs`, or `status.podIP` alone.
     pub ips: Vec<IpAddr>,
     /// The controlling owner reference.
-    pub owner: Option<OwnerReference>,
+    pub owner: Option<Shared<OwnerReference>>,
     /// `metadata.generateName`.
     pub generate_name: Option<String>,
     /// Container ports with a name, over all containers.
-    pub named_ports: Vec<NamedPort>,
+    pub named_ports: Shared<Vec<NamedPort>>,
     /// `metadata.creationTimestamp`: before it, its addresses were not its own.
     pub created: Option<Timestamp>,
     /// `status.startTime`.
@@ -121,7 +123,7 @@ pub struct NamespacedName {
 }
 
 /// `metadata.ownerReferences[…]` of the controller.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct OwnerReference {
     /// API group and version, e.g. `apps/v1`.
     pub api_version: String,
@@ -134,7 +136,7 @@ pub struct OwnerReference {
 }
 
 /// A container port with a name.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct NamedPort {
     /// The name.
     pub name: String,

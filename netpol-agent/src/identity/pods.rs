@@ -10,7 +10,8 @@ use netpol_common::names::ObjectName;
 
 use super::claims::{End, Record, end_of_second};
 use super::history::{Span, Validity};
-use super::objects::{ObjectKey, Pod};
+use super::objects::{Labels, NamedPort, ObjectKey, OwnerReference, Pod};
+use super::shared::Pool;
 
 /// Gone pods remembered at most; those gone longest are forgotten first.
 const GONE: usize = 100_000;
@@ -25,11 +26,15 @@ pub(super) struct Pods {
     by_address: BTreeMap<IpAddr, Vec<Id>>,
     gone: BTreeSet<(Timestamp, Id)>,
     next: Id,
+    labels: Pool<Labels>,
+    owners: Pool<OwnerReference>,
+    ports: Pool<Vec<NamedPort>>,
 }
 
 impl Pods {
     /// Takes in a pod. One of the same name and another uid is thereby known to be gone.
-    pub(super) fn apply(&mut self, pod: Pod, at: Timestamp) {
+    pub(super) fn apply(&mut self, mut pod: Pod, at: Timestamp) {
+        self.share(&mut pod);
         let name = ObjectName::from(&pod.name);
         let mut same = None;
         for id in self.by_name.get(&name).cloned().unwrap_or_default() {
@@ -39,8 +44,10 @@ impl Pods {
                 None => {}
             }
         }
-        let id = same.unwrap_or_else(|| self.insert(name, &pod));
-        self.update(id, pod, at);
+        match same {
+            Some(id) => self.update(id, pod, at),
+            None => self.insert(name, Record::new(pod)),
+        }
     }
 
     /// Ends the pod of that name and uid.
@@ -170,16 +177,11 @@ impl Pods {
         if let Some(end) = end.filter(|_| record.gone().is_none()) {
             record.end(end);
         }
-        let id = self.next;
-        self.next += 1;
-        self.by_name.entry(name).or_default().push(id);
-        for address in record.addresses() {
-            self.by_address.entry(address).or_default().push(id);
-        }
+        record.change(|pod| self.share(pod));
         if let Some(end) = record.gone() {
-            self.gone.insert((end.at, id));
+            self.gone.insert((end.at, self.next));
         }
-        self.records.insert(id, record);
+        self.insert(name, record);
         if self.gone.len() > GONE {
             self.prune(Timestamp::MIN);
         }
@@ -242,12 +244,21 @@ impl Pods {
         claims
     }
 
-    fn insert(&mut self, name: ObjectName, pod: &Pod) -> Id {
+    fn insert(&mut self, name: ObjectName, record: Record) {
         let id = self.next;
         self.next += 1;
-        self.by_name.entry(name).or_default().push(id);
-        self.records.insert(id, Record::new(pod.clone()));
-        id
+        push(self.by_name.entry(name).or_default(), id);
+        for address in record.addresses() {
+            push(self.by_address.entry(address).or_default(), id);
+        }
+        self.records.insert(id, record);
+    }
+
+    /// Lets the pods of a workload share what they have in common.
+    fn share(&mut self, pod: &mut Pod) {
+        pod.labels = self.labels.share(pod.labels.clone());
+        pod.owner = pod.owner.take().map(|owner| self.owners.share(owner));
+        pod.named_ports = self.ports.share(pod.named_ports.clone());
     }
 
     fn update(&mut self, id: Id, pod: Pod, at: Timestamp) {
@@ -260,7 +271,7 @@ impl Pods {
         for address in &pod.ips {
             let ids = self.by_address.entry(*address).or_default();
             if !ids.contains(&id) {
-                ids.push(id);
+                push(ids, id);
             }
         }
         record.update(pod, at);
@@ -305,6 +316,12 @@ pub(super) fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Optio
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// Mostly there is one, for which a vector would make room for four.
+fn push(ids: &mut Vec<Id>, id: Id) {
+    ids.reserve_exact(1);
+    ids.push(id);
 }
 
 fn drop_id<K: Ord>(map: &mut BTreeMap<K, Vec<Id>>, key: &K, id: Id) {

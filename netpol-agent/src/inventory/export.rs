@@ -54,7 +54,7 @@ fn of_pod(pod: &Pod) -> Value {
             "uid": some(&pod.uid),
             "labels": labels(&pod.labels),
             "generateName": pod.generate_name,
-            "ownerReferences": references(pod.owner.as_ref()),
+            "ownerReferences": references(pod.owner.as_deref()),
             "creationTimestamp": time(pod.created),
             // When it is to be gone matters to nobody, only that it is.
             "deletionTimestamp": pod.terminating.then_some("1970-01-01T00:00:00Z"),

@@ -1,10 +1,15 @@
 //! The identity index as the threads of a process share it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::identity::Index;
+
+/// How soon it is looked again whether somebody still reads it.
+const READ: Duration = Duration::from_millis(1);
 
 /// One index, who changes it, and who wants to know.
 #[derive(Clone, Debug)]
@@ -37,7 +42,23 @@ impl SharedIndex {
 
     /// Changes something in it that does not matter to observers.
     pub fn change_quietly<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
-        change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
+        loop {
+            match self.index.try_write() {
+                Ok(mut index) => return change(&mut index),
+                Err(TryLockError::Poisoned(index)) => return change(&mut index.into_inner()),
+                // A writer that waited for the lock would make later readers wait for whoever reads for long.
+                Err(TryLockError::WouldBlock) => sleep(READ),
+            }
+        }
+    }
+
+    /// The same, unless somebody is reading it just now.
+    pub fn try_change_quietly(&self, change: impl FnOnce(&mut Index)) {
+        match self.index.try_write() {
+            Ok(mut index) => change(&mut index),
+            Err(TryLockError::Poisoned(index)) => change(&mut index.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 
     /// The index itself, for a writer that tells nobody; see [`SharedIndex::change`].

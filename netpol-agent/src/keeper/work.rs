@@ -1,6 +1,7 @@
 //! The keeper's thread: the only one that writes to the store and to the ledger.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,6 +41,14 @@ pub(super) struct Work {
     pub(super) done: oneshot::Sender<Result<(), KeepError>>,
 }
 
+/// The addresses that an agent reported of its node.
+#[derive(Debug)]
+struct Report {
+    node: String,
+    addresses: Vec<IpAddr>,
+    at: Timestamp,
+}
+
 /// What the keeper's thread owns.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -50,6 +59,8 @@ pub(super) struct Worker {
     forget_at: Instant,
     /// The observer whose points were thinned last.
     thinned: Option<String>,
+    /// What agents have reported and the index does not know yet.
+    reports: Vec<Report>,
     committing: Trouble,
     tending: Trouble,
 }
@@ -63,6 +74,7 @@ impl Worker {
             tend_at: Instant::now() + TEND,
             forget_at: Instant::now(),
             thinned: None,
+            reports: Vec::new(),
             committing: Trouble::new("keeping batches"),
             tending: Trouble::new("looking after what is kept"),
         }
@@ -128,11 +140,22 @@ impl Worker {
         }
     }
 
-    fn learn<'a>(&self, batches: impl Iterator<Item = &'a Batch>) {
-        self.state.index.change_quietly(|index| {
-            for batch in batches {
-                let addresses = &batch.node_addresses;
-                index.learn_node_addresses(&batch.observer, addresses, batch.time);
+    fn learn<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) {
+        let reports = batches.map(|batch| Report {
+            node: batch.observer.clone(),
+            addresses: batch.node_addresses.clone(),
+            at: batch.time,
+        });
+        self.reports.extend(reports);
+        self.learn_reports();
+    }
+
+    /// Lets the index know what agents have reported of their nodes, unless somebody is reading it: commits do not wait.
+    fn learn_reports(&mut self) {
+        let reports = &mut self.reports;
+        self.state.index.try_change_quietly(|index| {
+            for report in reports.drain(..) {
+                index.learn_node_addresses(&report.node, &report.addresses, report.at);
             }
         });
     }
@@ -154,6 +177,7 @@ impl Worker {
     /// Does what is to be done by the clock.
     fn look(&mut self) {
         self.read();
+        self.learn_reports();
         if Instant::now() < self.tend_at {
             return;
         }

@@ -58,7 +58,7 @@ impl Cluster {
         }
         for pod in index.pods().filter(|pod| !pod.terminal) {
             let workload = workloads.entry(index.workload_of(pod)).or_default();
-            let labels = selectable(pod.labels.clone());
+            let labels = selectable(Labels::clone(&pod.labels));
             if !labels.is_empty() {
                 workload.label_sets.insert(labels);
             }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::PoisonError;
+use std::sync::TryLockError;
+use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -19,10 +20,13 @@ use serde::de::DeserializeOwned;
 use super::Shared;
 use super::backoff::Delays;
 use crate::identity::objects::{Object, ObjectKey, ObjectKind};
+use crate::identity::{Index, Listing};
 use crate::inventory::convert::{FieldError, ToObject, owner_of_metadata};
 
 /// Names of skipped objects remembered, so that each is logged once.
 const SKIPPED: usize = 10_000;
+/// How soon it is looked again whether somebody still reads the index.
+const READ: Duration = Duration::from_millis(2);
 
 /// What the API server sends for an object: whole, or its metadata.
 pub(super) trait Item:
@@ -58,7 +62,8 @@ where
 
 /// Keeps the index up to date with one kind, for ever.
 ///
-/// A list goes in whole, when its last page has come; what a failed list left is thrown away.
+/// A list goes in object by object; what is not in it is taken for gone once its last page has come. The next list begins
+/// anew, whatever became of this one.
 pub(super) async fn feed<K: Item, N: Fn() -> Timestamp>(
     kind: ObjectKind,
     api: Api<K>,
@@ -68,7 +73,7 @@ pub(super) async fn feed<K: Item, N: Fn() -> Timestamp>(
     let mut feed = Feed {
         kind,
         shared,
-        listed: Vec::new(),
+        listing: None,
         skipped: BTreeSet::new(),
     };
     let mut delays = Delays::new(shared.options.backoff);
@@ -77,7 +82,7 @@ pub(super) async fn feed<K: Item, N: Fn() -> Timestamp>(
         let mut events = pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => feed.take(event),
+                Ok(event) => feed.take(event).await,
                 Err(error) => {
                     feed.log(&error);
                     if is_stuck(&error) {
@@ -101,40 +106,72 @@ pub(crate) fn is_stuck(error: &watcher::Error) -> bool {
 struct Feed<'a, N> {
     kind: ObjectKind,
     shared: &'a Shared<N>,
-    listed: Vec<Object>,
+    listing: Option<Listing>,
     skipped: BTreeSet<String>,
 }
 
 impl<N: Fn() -> Timestamp> Feed<'_, N> {
-    fn take<K: Item>(&mut self, event: Event<K>) {
+    async fn take<K: Item>(&mut self, event: Event<K>) {
         let at = (self.shared.now)();
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => {
+                let kind = self.kind.clone();
+                let begun = self.change(|index| index.begin_list(Some(&kind))).await;
+                self.listing = Some(begun);
+            }
             Event::InitApply(item) => {
-                let object = self.decode(&item);
-                self.listed.extend(object);
+                let Some(object) = self.decode(&item) else {
+                    return;
+                };
+                drop(item);
+                if let Some(mut listing) = self.listing.take() {
+                    let change = |index: &mut Index| {
+                        index.list(&mut listing, object, at);
+                        listing
+                    };
+                    self.listing = Some(self.change(change).await);
+                }
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                self.index().reset_kind(&self.kind, listed, at);
+                if let Some(listing) = self.listing.take() {
+                    self.change(|index| index.end_list(listing, at)).await;
+                }
                 self.shared.listed(&self.kind);
             }
             Event::Apply(item) => {
                 if let Some(object) = self.decode(&item) {
-                    self.index().apply(object, at);
+                    self.change(|index| index.apply(object, at)).await;
                 }
             }
             Event::Delete(item) => {
                 if let Some(key) = key(&self.kind, item.meta()) {
-                    self.index().delete(&key, at);
+                    self.change(|index| index.delete(&key, at)).await;
                 }
             }
         }
     }
 
-    fn index(&self) -> std::sync::RwLockWriteGuard<'_, crate::identity::Index> {
-        let index = self.shared.index.write();
-        index.unwrap_or_else(PoisonError::into_inner)
+    /// Changes the index when nobody reads it. A writer that waited for the lock would make later readers wait too, and
+    /// whoever decides reads for long; it would also hold a thread that serves others.
+    async fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        let mut change = Some(change);
+        loop {
+            match self.try_change(&mut change) {
+                Some(done) => return done,
+                None => tokio::time::sleep(READ).await,
+            }
+        }
+    }
+
+    /// Takes the change and makes it, unless somebody is reading the index.
+    fn try_change<T, C: FnOnce(&mut Index) -> T>(&self, change: &mut Option<C>) -> Option<T> {
+        let index = match self.shared.index.try_write() {
+            Ok(index) => Some(index),
+            Err(TryLockError::Poisoned(index)) => Some(index.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let mut index = index?;
+        change.take().map(|change| change(&mut index))
     }
 
     fn decode<K: Item>(&mut self, item: &K) -> Option<Object> {

@@ -113,7 +113,7 @@ impl<'a> Standing<'a> {
 
 /// Whether a pod that is there is the one that was seen, or at least looks the same to policies.
 fn is_same(present: &Pod, seen: &objects::Pod) -> bool {
-    present.labels == seen.labels && present.node == seen.node && !seen.terminal
+    present.labels == *seen.labels && present.node == seen.node && !seen.terminal
 }
 
 /// A pod that is there no more, or has other addresses now.
@@ -121,7 +121,7 @@ fn gone<'a>(pod: &objects::Pod, address: Option<IpAddr>) -> Vec<Standing<'a>> {
     let ports = pod.named_ports.iter();
     let known = Pod {
         name: (&pod.name).into(),
-        labels: pod.labels.clone(),
+        labels: (*pod.labels).clone(),
         node: pod.node.clone(),
         host_network: pod.host_network,
         named_ports: ports

@@ -206,7 +206,7 @@ fn member(pod: &objects::Pod, workload: WorkloadName) -> Member {
     Member {
         pod: Pod {
             name: (&pod.name).into(),
-            labels: pod.labels.clone(),
+            labels: Labels::clone(&pod.labels),
             node: pod.node.clone(),
             host_network: pod.host_network,
             named_ports: ports(&pod.named_ports),

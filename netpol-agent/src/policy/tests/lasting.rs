@@ -376,7 +376,7 @@ fn pods(index: &Index) -> Vec<(WorkloadName, Pod)> {
     let pod = |pod: &crate::identity::objects::Pod| {
         let judged = Pod {
             name: ObjectName::new("n", &pod.name.name),
-            labels: pod.labels.clone(),
+            labels: (*pod.labels).clone(),
             node: pod.node.clone(),
             host_network: false,
             named_ports: Vec::new(),
