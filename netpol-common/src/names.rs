@@ -2,8 +2,11 @@
 
 pub mod cluster;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +21,15 @@ pub struct ObjectName {
 }
 
 /// A workload: `namespace/Kind/name`. A pod without an owner is its own workload, of kind `Pod`.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+///
+/// Both ends of every edge of the flow graph are mostly such names, so a clone shares the text.
+#[derive(Clone, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct WorkloadName {
+pub struct WorkloadName(Arc<WorkloadParts>);
+
+/// The parts of a [`WorkloadName`].
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WorkloadParts {
     /// The namespace.
     pub namespace: String,
     /// The kind of the topmost owner that is kept: `Deployment`, `CronJob`, `Pod` …
@@ -54,11 +63,52 @@ impl WorkloadName {
         kind: impl Into<String>,
         name: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Arc::new(WorkloadParts {
             namespace: namespace.into(),
             kind: kind.into(),
             name: name.into(),
+        }))
+    }
+
+    /// Whether both share their text. Names that do not may be equal all the same.
+    #[must_use]
+    pub fn shares(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    /// Where its text is: for as long as both live, names with the same address are equal.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl Deref for WorkloadName {
+    type Target = WorkloadParts;
+
+    fn deref(&self) -> &WorkloadParts {
+        &self.0
+    }
+}
+
+impl Ord for WorkloadName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match self.shares(other) {
+            true => Ordering::Equal,
+            false => self.0.cmp(&other.0),
         }
+    }
+}
+
+impl PartialOrd for WorkloadName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for WorkloadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
     }
 }
 
@@ -88,11 +138,7 @@ impl FromStr for WorkloadName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let [namespace, kind, name] = parts(text, "namespace/Kind/name")?;
-        Ok(Self {
-            namespace,
-            kind,
-            name,
-        })
+        Ok(Self::new(namespace, kind, name))
     }
 }
 

@@ -181,7 +181,7 @@ pub(crate) fn edge(
 }
 
 fn insert(graph: &mut FlowGraph, edge: EdgeId) {
-    graph.edges.insert(edge, established());
+    graph.edges.insert(edge.into(), established());
 }
 
 /// Seen established at both ends.

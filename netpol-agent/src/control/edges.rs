@@ -122,7 +122,7 @@ pub(super) fn graph<'a>(all: impl IntoIterator<Item = &'a Sides>) -> FlowGraph {
 
 /// Both ends were watched, so that neither learns what only the other one did.
 fn entry<'a>(graph: &'a mut FlowGraph, edge: &EdgeId) -> &'a mut Evidence {
-    let evidence = graph.edges.entry(edge.clone()).or_default();
+    let evidence = graph.edges.entry(edge.clone().into()).or_default();
     evidence.client_watched = true;
     evidence.server_watched = true;
     evidence

@@ -214,7 +214,7 @@ pub(super) fn attempted(
             };
             let is_probe = evidence.own_node && direction == Direction::Ingress;
             if !is_probe && since(name).is_some_and(|since| last >= since) {
-                all.entry(name.clone()).or_default()[place].insert(edge.clone());
+                all.entry(name.clone()).or_default()[place].insert(EdgeId::clone(edge));
             }
         }
     }

@@ -1,7 +1,10 @@
 //! From flow records to edges.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 use netpol_common::names::ObjectName;
 use netpol_common::record::FlowRecord;
@@ -16,8 +19,13 @@ use crate::identity::{EdgeId, Mark, Peer, Resolution};
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     pub(super) graph: FlowGraph,
+    edges: IndexMap<Arc<EdgeId>, Evidence, FixedState>,
+    /// Every edge that was resolved to, for all that is kept of it to share.
+    ids: IndexSet<Arc<EdgeId>, FixedState>,
     /// What was seen of services behind which more than one workload stands: the edges that may be meant.
-    pub(super) candidates: BTreeMap<ServiceUse, BTreeMap<EdgeId, Evidence>>,
+    pub(super) candidates: BTreeMap<ServiceUse, BTreeMap<Arc<EdgeId>, Evidence>>,
+    /// The ends of all edges, each of which they share.
+    peers: IndexSet<Peer, FixedState>,
     /// Nodes whose agents saw something.
     pub(super) observers: BTreeSet<String>,
     /// Which ends were watched when.
@@ -55,6 +63,7 @@ impl Builder {
             Resolution::Edges(edges) => {
                 let one_of_several = edges.len() > 1 || record.by_service.is_some();
                 for (id, mark) in edges {
+                    let id = self.share(id);
                     self.watches.note(&id, &mark, record, outcome);
                     let evidence = self.evidence(id, &mark, record, one_of_several);
                     evidence.add(outcome, record);
@@ -67,12 +76,13 @@ impl Builder {
     #[must_use]
     pub fn finish(mut self, resolve: &dyn Resolve) -> FlowGraph {
         let possible = self.candidates.values_mut().flat_map(BTreeMap::values_mut);
-        for evidence in self.graph.edges.values_mut().chain(possible) {
+        for evidence in self.edges.values_mut().chain(possible) {
             let views = [&mut evidence.client, &mut evidence.server];
             for view in views.into_iter().flatten() {
                 view.count_open();
             }
         }
+        self.graph.edges = std::mem::take(&mut self.edges).into_iter().collect();
         narrow(&mut self, resolve);
         for (id, evidence) in &mut self.graph.edges {
             share_view_of_self(id, evidence);
@@ -81,16 +91,38 @@ impl Builder {
         self.graph
     }
 
+    /// The edge as it is known, or with the ends of those that are.
+    fn share(&mut self, id: EdgeId) -> Arc<EdgeId> {
+        if let Some(known) = self.ids.get(&id) {
+            return Arc::clone(known);
+        }
+        let mut share = |peer: Peer| {
+            let place = self.peers.insert_full(peer).0;
+            self.peers[place].clone()
+        };
+        let id = Arc::new(EdgeId {
+            client: share(id.client),
+            server: share(id.server),
+            ..id
+        });
+        self.ids.insert(Arc::clone(&id));
+        id
+    }
+
     /// Where the evidence of a resolved record belongs: to the edge, or to one that may be meant.
     fn evidence(
         &mut self,
-        id: EdgeId,
+        id: Arc<EdgeId>,
         mark: &Mark,
         record: &FlowRecord,
         one_of_several: bool,
     ) -> &mut Evidence {
+        let new = || Evidence {
+            own_node: mark.own_node,
+            ..Evidence::default()
+        };
         let service = mark.by_service.as_ref().or(record.by_service.as_ref());
-        let edges = match service {
+        let evidence = match service {
             Some(service) if one_of_several => self
                 .candidates
                 .entry(ServiceUse {
@@ -99,13 +131,11 @@ impl Builder {
                     protocol: id.protocol,
                     port: record.port,
                 })
-                .or_default(),
-            _ => &mut self.graph.edges,
+                .or_default()
+                .entry(id)
+                .or_insert_with(new),
+            _ => self.edges.entry(id).or_insert_with(new),
         };
-        let evidence = edges.entry(id).or_insert_with(|| Evidence {
-            own_node: mark.own_node,
-            ..Evidence::default()
-        });
         evidence.own_node &= mark.own_node;
         evidence.real_client_unseen |= mark.real_client_unseen;
         evidence.by_node_port |= mark.by_node_port;

@@ -16,6 +16,7 @@ mod watch;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use netpol_common::names::ObjectName;
@@ -71,8 +72,8 @@ pub struct Evidence {
 /// The flow graph.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FlowGraph {
-    /// Edges in canonical order.
-    pub edges: BTreeMap<EdgeId, Evidence>,
+    /// Edges in canonical order. What rests on an edge shares its name.
+    pub edges: BTreeMap<Arc<EdgeId>, Evidence>,
     /// Flows of which an end cannot be told.
     pub unresolved: UnresolvedFlows,
     /// From the first to the last time that any record tells, whatever became of it.

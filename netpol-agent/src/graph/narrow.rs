@@ -5,8 +5,9 @@
 //! interfaces were watched, and never if that would leave none: no edge is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use netpol_common::words::{Outcome, View};
+use netpol_common::words::{Outcome, Protocol, View};
 
 use super::build::{Builder, ServiceUse};
 use super::watch::Watches;
@@ -16,6 +17,9 @@ use crate::identity::{EdgeId, Peer};
 /// Moves every candidate that is or may be meant into the graph.
 pub(super) fn narrow(builder: &mut Builder, resolve: &dyn Resolve) {
     let candidates = std::mem::take(&mut builder.candidates);
+    if candidates.is_empty() {
+        return;
+    }
     let watch = Watch::new(builder, resolve);
     let kept: Vec<Kept> = candidates
         .iter()
@@ -28,7 +32,7 @@ pub(super) fn narrow(builder: &mut Builder, resolve: &dyn Resolve) {
 
 /// A candidate that stays.
 struct Kept {
-    id: EdgeId,
+    id: Arc<EdgeId>,
     evidence: Evidence,
     outcomes: Vec<Outcome>,
 }
@@ -36,14 +40,14 @@ struct Kept {
 /// The candidates of one use of a service that stay, each with the outcomes that may be its own.
 fn settle(
     service_use: &ServiceUse,
-    edges: &BTreeMap<EdgeId, Evidence>,
+    edges: &BTreeMap<Arc<EdgeId>, Evidence>,
     graph: &FlowGraph,
     watch: &Watch<'_>,
 ) -> Vec<Kept> {
-    let mut kept: BTreeMap<&EdgeId, Vec<Outcome>> = BTreeMap::new();
+    let mut kept: BTreeMap<&Arc<EdgeId>, Vec<Outcome>> = BTreeMap::new();
     for outcome in Outcome::ALL {
         let meant = edges.iter().filter(|(_, e)| has(e, outcome));
-        let possible: Vec<&EdgeId> = meant.map(|(id, _)| id).collect();
+        let possible: Vec<&Arc<EdgeId>> = meant.map(|(id, _)| id).collect();
         for id in likely(&possible, outcome, graph, watch) {
             kept.entry(id).or_default().push(outcome);
         }
@@ -51,11 +55,11 @@ fn settle(
     kept.into_iter()
         .map(|(id, outcomes)| {
             let mut evidence = edges[id].clone();
-            if !confirmed(id, Outcome::Established, graph) {
+            if !confirmed(id, Outcome::Established, graph, watch) {
                 evidence.by_service.insert(service_use.service.clone());
             }
             Kept {
-                id: id.clone(),
+                id: Arc::clone(id),
                 evidence,
                 outcomes,
             }
@@ -65,15 +69,15 @@ fn settle(
 
 /// Those that are confirmed or cannot be judged; all of them if that is none.
 fn likely<'a>(
-    possible: &[&'a EdgeId],
+    possible: &[&'a Arc<EdgeId>],
     outcome: Outcome,
     graph: &FlowGraph,
     watch: &Watch<'_>,
-) -> Vec<&'a EdgeId> {
-    let is_confirmed = |id: &&EdgeId| confirmed(id, outcome, graph);
+) -> Vec<&'a Arc<EdgeId>> {
+    let is_confirmed = |id: &&Arc<EdgeId>| confirmed(id, outcome, graph, watch);
     let told = possible.iter().any(is_confirmed);
-    let stays = |id: &&EdgeId| is_confirmed(id) || !watch.watched(id, told);
-    let some: Vec<&EdgeId> = possible.iter().copied().filter(stays).collect();
+    let stays = |id: &&Arc<EdgeId>| is_confirmed(id) || !watch.watched(id, told);
+    let some: Vec<&Arc<EdgeId>> = possible.iter().copied().filter(stays).collect();
     if some.is_empty() {
         possible.to_vec()
     } else {
@@ -82,7 +86,7 @@ fn likely<'a>(
 }
 
 /// Whether the server's interface saw the like of it. A pod that reaches itself comes back with its node's address.
-fn confirmed(id: &EdgeId, outcome: Outcome, graph: &FlowGraph) -> bool {
+fn confirmed(id: &EdgeId, outcome: Outcome, graph: &FlowGraph, watch: &Watch<'_>) -> bool {
     let saw = |evidence: &Evidence| {
         let view = evidence.server.as_ref();
         view.is_some_and(|view| alike(outcome).iter().any(|o| view.counts.of(*o) > 0))
@@ -90,13 +94,9 @@ fn confirmed(id: &EdgeId, outcome: Outcome, graph: &FlowGraph) -> bool {
     if graph.edges.get(id).is_some_and(saw) {
         return true;
     }
-    id.client == id.server
-        && graph.edges.iter().any(|(other, evidence)| {
-            matches!(other.client, Peer::Node(_))
-                && (&other.server, other.protocol, other.port) == (&id.server, id.protocol, id.port)
-                && evidence.own_node
-                && saw(evidence)
-        })
+    let port = (&id.server, id.protocol, id.port);
+    let mut of_own_node = watch.from_own_node.get(&port).into_iter().flatten();
+    id.client == id.server && of_own_node.any(|evidence| saw(evidence))
 }
 
 /// What the server's interface shows where the client's shows `outcome`: the two need not see the same packets.
@@ -149,6 +149,8 @@ fn take(to: &mut Option<ViewEvidence>, from: Option<&ViewEvidence>, outcomes: &[
 struct Watch<'a> {
     /// Those on whose interfaces something was seen.
     seen: BTreeSet<Peer>,
+    /// What came to a port of a workload from its own pods' nodes.
+    from_own_node: BTreeMap<(&'a Peer, Protocol, u16), Vec<&'a Evidence>>,
     observers: &'a BTreeSet<String>,
     watches: &'a Watches,
     resolve: &'a dyn Resolve,
@@ -156,8 +158,12 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(builder: &'a Builder, resolve: &'a dyn Resolve) -> Self {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut from_own_node) = (BTreeSet::new(), BTreeMap::<_, Vec<_>>::new());
         for (id, evidence) in &builder.graph.edges {
+            if evidence.own_node && matches!(id.client, Peer::Node(_)) {
+                let port = (&id.server, id.protocol, id.port);
+                from_own_node.entry(port).or_default().push(evidence);
+            }
             if evidence.client.is_some() {
                 seen.insert(id.client.clone());
             }
@@ -167,6 +173,7 @@ impl<'a> Watch<'a> {
         }
         Self {
             seen,
+            from_own_node,
             observers: &builder.observers,
             watches: &builder.watches,
             resolve,

@@ -1,6 +1,7 @@
 //! What comes of records: views, services, hairpins, repetition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::record::{Endpoint, FlowRecord};
@@ -111,7 +112,7 @@ fn short(graph: &FlowGraph) -> Vec<String> {
         let seen = evidence.view(view);
         seen.map_or("-".to_owned(), |seen| seen.counts.established.to_string())
     };
-    let line = |(id, evidence): (&EdgeId, &Evidence)| {
+    let line = |(id, evidence): (&Arc<EdgeId>, &Evidence)| {
         let (client, server) = (count(evidence, View::Client), count(evidence, View::Server));
         let by: Vec<_> = evidence
             .by_service

@@ -12,7 +12,10 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 use netpol_common::record::{Endpoint, FlowRecord};
 use netpol_common::words::{Outcome, Protocol, View};
@@ -34,7 +37,9 @@ pub(super) struct Watches {
     observers: BTreeMap<String, Vec<Span>>,
     /// When an observer saw anything on the interfaces of a workload, and the workload as a server.
     interfaces: BTreeMap<Peer, BTreeMap<String, Interfaces>>,
-    heard: BTreeMap<EdgeId, Heard>,
+    heard: IndexMap<Arc<EdgeId>, Heard, FixedState>,
+    /// The names of nodes, which all places share.
+    nodes: BTreeSet<Arc<str>>,
     /// When clients were seen by themselves to reach an address that may stand for anybody.
     veiled: BTreeMap<(Peer, Protocol), Span>,
     /// When an observer saw what could not be resolved, on clients' or on servers' interfaces; an observer that is not
@@ -59,14 +64,21 @@ struct Heard {
 /// Nodes where an end was when the other end saw the edge.
 #[derive(Clone, Debug, Default)]
 struct Places {
-    spans: BTreeMap<String, Span>,
+    /// Each once. An edge has one or two, so that a map would be mostly empty.
+    spans: Vec<(Arc<str>, Span)>,
     /// Some record does not say when, or on which node.
     vague: bool,
 }
 
 impl Watches {
     /// Takes in what a record says of an edge.
-    pub(super) fn note(&mut self, id: &EdgeId, mark: &Mark, record: &FlowRecord, outcome: Outcome) {
+    pub(super) fn note(
+        &mut self,
+        id: &Arc<EdgeId>,
+        mark: &Mark,
+        record: &FlowRecord,
+        outcome: Outcome,
+    ) {
         if let (Some(observer), Some(view), Some(span)) =
             (&record.observer, record.view, record.span())
         {
@@ -95,7 +107,8 @@ impl Watches {
         let span = record
             .span()
             .filter(|_| record.observer.is_some() && !matches!(told, Endpoint::Workload(_)));
-        let heard = self.heard.entry(id.clone()).or_default();
+        let nodes = shared(&mut self.nodes, nodes);
+        let heard = self.heard.entry(Arc::clone(id)).or_default();
         let places = match record.view {
             Some(View::Client) => &mut heard.by_client,
             _ => &mut heard.by_server,
@@ -144,8 +157,8 @@ impl Watches {
         if places.vague || places.spans.is_empty() {
             return None;
         }
-        let had_agent = |(node, span): (&String, &Span)| {
-            let mut times = self.observers.get(node).into_iter().flatten();
+        let had_agent = |(node, span): &(Arc<str>, Span)| {
+            let mut times = self.observers.get(&**node).into_iter().flatten();
             times.any(|time| covers(widened(*time, SLACK), *span))
         };
         Some(places.spans.iter().all(had_agent))
@@ -154,12 +167,15 @@ impl Watches {
     fn is_veiled(&self, client: &Peer, protocol: Protocol, places: &Places) -> bool {
         let veiled = self.veiled.get(&(client.clone(), protocol));
         let veiled = veiled.map(|span| widened(*span, SLACK));
-        veiled.is_some_and(|veiled| places.spans.values().any(|span| meets(veiled, *span)))
+        veiled.is_some_and(|veiled| places.spans.iter().any(|(_, span)| meets(veiled, *span)))
     }
 
     fn is_unresolved(&self, view: View, protocol: Protocol, places: &Places) -> bool {
-        let on = |observer: Option<&String>, span: Span| {
-            let key = (observer.cloned(), view, protocol);
+        if self.unresolved.is_empty() {
+            return false;
+        }
+        let on = |observer: Option<&str>, span: Span| {
+            let key = (observer.map(str::to_owned), view, protocol);
             let unresolved = self.unresolved.get(&key);
             unresolved.is_some_and(|unresolved| meets(widened(*unresolved, SLACK), span))
         };
@@ -203,8 +219,8 @@ impl Watches {
         let Some(interfaces) = self.interfaces.get(end) else {
             return false;
         };
-        let watched_on = |(node, span): (&String, &Span)| {
-            let Some(own) = interfaces.get(node) else {
+        let watched_on = |(node, span): &(Arc<str>, Span)| {
+            let Some(own) = interfaces.get(&**node) else {
                 return false;
             };
             let seen = match as_what {
@@ -212,7 +228,7 @@ impl Watches {
                 View::Server => own.as_server,
             };
             let near = seen.is_some_and(|seen| meets(widened(seen, SILENCE), *span));
-            let mut times = self.observers.get(node).into_iter().flatten();
+            let mut times = self.observers.get(&**node).into_iter().flatten();
             near && times.any(|time| covers(*time, *span))
         };
         !places.vague && !places.spans.is_empty() && places.spans.iter().all(watched_on)
@@ -220,20 +236,31 @@ impl Watches {
 }
 
 impl Places {
-    fn add(&mut self, nodes: &BTreeSet<String>, span: Option<Span>) {
+    fn add(&mut self, nodes: Vec<Arc<str>>, span: Option<Span>) {
         let Some(span) = span.filter(|_| !nodes.is_empty()) else {
             self.vague = true;
             return;
         };
         for node in nodes {
-            match self.spans.get_mut(node) {
-                Some(known) => *known = join(*known, span),
-                None => {
-                    self.spans.insert(node.clone(), span);
-                }
+            match self.spans.iter_mut().find(|(known, _)| *known == node) {
+                Some((_, known)) => *known = join(*known, span),
+                None => self.spans.push((node, span)),
             }
         }
     }
+}
+
+/// The names as those that are known, as far as they are.
+fn shared(known: &mut BTreeSet<Arc<str>>, names: &BTreeSet<String>) -> Vec<Arc<str>> {
+    let mut share = |name: &String| match known.get(name.as_str()) {
+        Some(name) => Arc::clone(name),
+        None => {
+            let name: Arc<str> = name.as_str().into();
+            known.insert(Arc::clone(&name));
+            name
+        }
+    };
+    names.iter().map(&mut share).collect()
 }
 
 /// Ports of workloads to which nodes, or others from outside, were seen to come: any client may stand behind them.

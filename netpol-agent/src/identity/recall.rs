@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use netpol_common::names::WorkloadName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -145,14 +144,7 @@ fn text(key: &ObjectKey) -> String {
     match key {
         ObjectKey::Namespace(name) => format!("namespace/{name}"),
         ObjectKey::Pod(name, uid) => format!("pod/{name}/{uid}"),
-        ObjectKey::Owner(name) => {
-            let WorkloadName {
-                namespace,
-                kind,
-                name,
-            } = name;
-            format!("owner/{namespace}/{kind}/{name}")
-        }
+        ObjectKey::Owner(name) => format!("owner/{name}"),
         ObjectKey::Service(name) => format!("service/{name}"),
         ObjectKey::EndpointSlice(name) => format!("slice/{name}"),
         ObjectKey::Node(name) => format!("node/{name}"),

@@ -4,20 +4,23 @@
 //! every point with one of them is there with the other too and has the same ports, are one: some shortest list of
 //! entries never tells them apart.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use foldhash::fast::FixedState;
+
+use super::atlas::{Atlas, Spot};
 use super::component::root;
 use super::cover::Set;
 use super::model::{PolicyPeer, Selector};
-use super::peers::Selected;
 
 /// All workloads that are selected by the same keys.
 #[derive(Debug)]
 pub(super) struct Space<'a> {
-    keys: Vec<&'a str>,
-    /// In each dimension, the names that each value stands for.
-    values: Vec<Vec<Vec<&'a str>>>,
+    atlas: &'a Atlas,
+    /// The number of the keys.
+    keys: u32,
+    /// In each dimension, the numbers of the names that each value stands for.
+    values: Vec<Vec<Vec<u32>>>,
 }
 
 /// How many values a dimension of one [`Cluster`] may have.
@@ -38,28 +41,32 @@ pub(super) struct Cluster {
 }
 
 impl<'a> Space<'a> {
-    /// The space of some points, each with a class, and where each lies in it.
+    /// The space of some points that have the same keys, each with a class, and where each lies in it.
     pub(super) fn of(
-        keys: Vec<&'a str>,
-        selected: impl Iterator<Item = (Selected<'a>, usize)>,
+        atlas: &'a Atlas,
+        keys: u32,
+        points: impl Iterator<Item = (&'a Spot, usize)>,
     ) -> (Self, Vec<Vec<u32>>) {
-        let dimensions = keys.len() + 1;
-        let (names, classes): (Vec<Vec<&str>>, Vec<usize>) = selected
-            .map(|((namespace, selector), class)| (coordinates(namespace, selector), class))
+        let (mut points, classes): (Vec<Vec<u32>>, Vec<usize>) = points
+            .map(|(spot, class)| (spot.names.to_vec(), class))
             .unzip();
-        let mut values: Vec<Vec<Vec<&str>>> = Vec::with_capacity(dimensions);
-        let mut points = vec![Vec::with_capacity(dimensions); names.len()];
+        let dimensions = atlas.keys(keys).len() + 1;
+        let mut values: Vec<Vec<Vec<u32>>> = Vec::with_capacity(dimensions);
         for dimension in 0..dimensions {
-            let mut found: Vec<&str> = names.iter().map(|names| names[dimension]).collect();
+            let mut found: Vec<u32> = points.iter().map(|point| point[dimension]).collect();
             found.sort_unstable();
             found.dedup();
-            for (point, names) in points.iter_mut().zip(&names) {
-                let place = found.binary_search(&names[dimension]);
-                point.push(place.unwrap_or_else(|place| place) as u32);
+            for point in &mut points {
+                let place = found.binary_search(&point[dimension]);
+                point[dimension] = place.unwrap_or_else(|place| place) as u32;
             }
             values.push(found.into_iter().map(|name| vec![name]).collect());
         }
-        let mut space = Self { keys, values };
+        let mut space = Self {
+            atlas,
+            keys,
+            values,
+        };
         space.join_twins(&mut points, &classes);
         (space, points)
     }
@@ -83,14 +90,20 @@ impl<'a> Space<'a> {
 
     fn join_twins_along(&mut self, dimension: usize, points: &mut [Vec<u32>], classes: &[usize]) {
         let old = std::mem::take(&mut self.values[dimension]);
-        let rests = rests(dimension, points, classes);
+        let rests = rests(
+            dimension,
+            points
+                .iter()
+                .map(Vec::as_slice)
+                .zip(classes.iter().copied()),
+        );
         let mut lines: Vec<(u32, u32)> = (points.iter().zip(rests))
             .map(|(point, rest)| (point[dimension], rest))
             .collect();
         lines.sort_unstable();
         lines.dedup();
         let (values, rests): (Vec<u32>, Vec<u32>) = lines.into_iter().unzip();
-        let mut new: Vec<Vec<&str>> = Vec::new();
+        let mut new: Vec<Vec<u32>> = Vec::new();
         let mut numbers: BTreeMap<&[u32], usize> = BTreeMap::new();
         let mut renamed = Vec::with_capacity(old.len());
         let mut from = 0;
@@ -113,20 +126,25 @@ impl<'a> Space<'a> {
     /// The entry for the box that these points make up.
     pub(super) fn entry(&self, namespace: &str, points: &[&[u32]]) -> PolicyPeer {
         let names = |dimension: usize| -> BTreeSet<String> {
-            let values: BTreeSet<u32> = points.iter().map(|point| point[dimension]).collect();
-            let names = values
-                .iter()
-                .flat_map(|value| &self.values[dimension][*value as usize]);
-            names.map(|name| (*name).to_owned()).collect()
+            let mut values: Vec<u32> = points.iter().map(|point| point[dimension]).collect();
+            values.sort_unstable();
+            values.dedup();
+            let values = values.into_iter().map(|value| value as usize);
+            let mut names: Vec<u32> = values
+                .flat_map(|value| self.values[dimension][value].iter().copied())
+                .collect();
+            names.sort_unstable();
+            let names = names.into_iter().map(|name| self.atlas.name(name));
+            names.map(str::to_owned).collect()
         };
         let namespaces = names(0);
         let own = namespaces.len() == 1 && namespaces.contains(namespace);
-        let labels = self.keys.iter().enumerate();
+        let labels = self.atlas.keys(self.keys).iter().enumerate();
         PolicyPeer::Pods {
             namespaces: (!own).then_some(namespaces),
             pods: Selector(
                 labels
-                    .map(|(place, key)| ((*key).to_owned(), names(place + 1)))
+                    .map(|(place, key)| (key.clone(), names(place + 1)))
                     .collect(),
             ),
         }
@@ -134,32 +152,15 @@ impl<'a> Space<'a> {
 }
 
 /// What each point is apart from one dimension, with its class, as numbers: the same for the same.
-fn rests(dimension: usize, points: &[Vec<u32>], classes: &[usize]) -> Vec<u32> {
-    let compare = |a: usize, b: usize| {
-        compare_but(dimension, &points[a], &points[b]).then(classes[a].cmp(&classes[b]))
+fn rests<'p>(dimension: usize, points: impl Iterator<Item = (&'p [u32], usize)>) -> Vec<u32> {
+    type Rest<'p> = (&'p [u32], &'p [u32], usize);
+    let mut numbers: HashMap<Rest<'p>, u32, FixedState> = HashMap::default();
+    let number = |(point, class): (&'p [u32], usize)| {
+        let rest = (&point[..dimension], &point[dimension + 1..], class);
+        let next = numbers.len() as u32;
+        *numbers.entry(rest).or_insert(next)
     };
-    let mut order: Vec<usize> = (0..points.len()).collect();
-    order.sort_unstable_by(|a, b| compare(*a, *b));
-    let mut numbers = vec![0; points.len()];
-    for (number, alike) in (order.chunk_by(|a, b| compare(*a, *b).is_eq())).enumerate() {
-        for point in alike {
-            numbers[*point] = number as u32;
-        }
-    }
-    numbers
-}
-
-/// The order of points apart from one dimension.
-fn compare_but(dimension: usize, a: &[u32], b: &[u32]) -> Ordering {
-    let before = a[..dimension].cmp(&b[..dimension]);
-    before.then_with(|| a[dimension + 1..].cmp(&b[dimension + 1..]))
-}
-
-/// A workload's namespace and the values of its selector, which has one for each key.
-fn coordinates<'a>(namespace: &'a str, selector: &'a Selector) -> Vec<&'a str> {
-    let values = selector.0.values();
-    let values = values.map(|values| values.first().map_or("", String::as_str));
-    std::iter::once(namespace).chain(values).collect()
+    points.map(number).collect()
 }
 
 impl Cluster {
@@ -168,14 +169,12 @@ impl Cluster {
         let mut groups: Vec<usize> = (0..points.len()).collect();
         let dimensions = points.first().map_or(0, |(_, point)| point.len());
         for dimension in 0..dimensions {
-            let mut order: Vec<usize> = (0..points.len()).collect();
-            let compare = |a: usize, b: usize| compare_but(dimension, points[a].1, points[b].1);
-            order.sort_unstable_by(|a, b| compare(*a, *b));
-            for pair in order.windows(2) {
-                if compare(pair[0], pair[1]).is_eq() {
-                    let (a, b) = (root(&mut groups, pair[0]), root(&mut groups, pair[1]));
-                    groups[a.max(b)] = a.min(b);
-                }
+            let rests = rests(dimension, points.iter().map(|(_, point)| (*point, 0)));
+            let mut first = vec![None; points.len()];
+            for (number, rest) in rests.into_iter().enumerate() {
+                let known = *first[rest as usize].get_or_insert(number);
+                let (a, b) = (root(&mut groups, known), root(&mut groups, number));
+                groups[a.max(b)] = a.min(b);
             }
         }
         let mut clusters: BTreeMap<usize, Vec<(usize, &[u32])>> = BTreeMap::new();
@@ -188,11 +187,18 @@ impl Cluster {
 
     fn numbered(points: Vec<(usize, &[u32])>) -> Self {
         let dimensions = points.first().map_or(0, |(_, point)| point.len());
-        let values: Vec<BTreeSet<u32>> = (0..dimensions)
-            .map(|dimension| points.iter().map(|(_, point)| point[dimension]).collect())
-            .collect();
+        let values = |dimension: usize| {
+            let mut values: Vec<u32> = points.iter().map(|(_, point)| point[dimension]).collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        let values: Vec<Vec<u32>> = (0..dimensions).map(values).collect();
         let fits = values.iter().all(|values| values.len() <= WIDTH);
-        let place = |dimension: usize, value: u32| values[dimension].range(..value).count() as u32;
+        let place = |dimension: usize, value: u32| {
+            let place = values[dimension].binary_search(&value);
+            place.unwrap_or_else(|place| place) as u32
+        };
         let points = points.into_iter().map(|(unit, point)| {
             let at = fits.then(|| {
                 let values = point.iter().enumerate();

@@ -63,14 +63,13 @@ pub(super) fn policy(
 ) -> (Policy, Vec<Finding>) {
     let workload = subject(namespace);
     let mut servers: BTreeSet<(Peer, u16)> = resolvers.iter().cloned().collect();
-    let own = writer
-        .workloads
-        .iter()
-        .filter(|(name, _)| name.namespace == namespace);
-    for learned in own.flat_map(|(_, known)| known.lessons.learned(Direction::Egress)) {
-        let edge = &learned.support.edge;
-        if is_dns(writer.cluster, edge) {
-            servers.insert((edge.server.clone(), edge.port));
+    let all = writer.workloads.keys().enumerate();
+    for (place, _) in all.filter(|(_, name)| name.namespace == namespace) {
+        for learned in writer.taught.lessons(place).learned(Direction::Egress) {
+            let edge = &learned.support.edge;
+            if is_dns(writer.cluster, edge) {
+                servers.insert((edge.server.clone(), edge.port));
+            }
         }
     }
     servers.retain(|(server, port)| *port > 0 && writer.atoms(server).is_ok());

@@ -38,7 +38,10 @@ pub(super) fn pairs(
                 protocol: Protocol::Tcp,
                 ..EdgeId::clone(&learned.support.edge)
             };
-            unseen(edge, learned.direction, Basis::DnsPair)
+            Learned {
+                place: learned.place,
+                ..unseen(edge, learned.direction, Basis::DnsPair)
+            }
         })
         .filter(|pair| !is_known(pair))
         .collect()
@@ -105,6 +108,7 @@ pub(super) fn unseen(edge: EdgeId, direction: Direction, basis: Basis) -> Learne
     };
     Learned {
         direction,
+        place: None,
         support,
         disagreed: false,
         stand_ins: None,

@@ -23,6 +23,8 @@ use crate::identity::{EdgeId, Peer};
 pub(super) struct Learned {
     /// The direction of the policy's rules that it is for.
     pub(super) direction: Direction,
+    /// The place of the other end among the workloads that are known, where that was looked up.
+    pub(super) place: Option<usize>,
     /// What the rule will say that it rests on.
     pub(super) support: Support,
     /// Whether the end's own view contradicts the other end's, which counts.
@@ -64,6 +66,14 @@ impl Learned {
         peer(&self.support.edge, self.direction)
     }
 
+    /// Whether the other end is the same.
+    pub(super) fn has_same_peer(&self, other: &Self) -> bool {
+        match (self.place, other.place) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.peer() == other.peer(),
+        }
+    }
+
     /// The ports that its rule allows, as the first and the last.
     pub(super) fn ports(&self) -> (u16, u16) {
         let port = self.support.edge.port;
@@ -98,6 +108,7 @@ pub(super) fn lesson(
     let learned = |basis, view: Option<&ViewEvidence>, disagreed| {
         Ok(Learned {
             direction,
+            place: None,
             support: Support {
                 by_service: evidence.by_service.clone(),
                 ..support(edge, basis, view)

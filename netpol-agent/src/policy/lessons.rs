@@ -1,5 +1,6 @@
 //! What the edges of the graph come to for the workloads at their ends.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cluster::Cluster;
@@ -32,14 +33,30 @@ pub(super) enum Counted {
     NotEstablished,
 }
 
-/// What workloads learned, by direction; each list is in the order of its edges.
+/// What a workload learned, by direction; each list is in the order of its edges.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lessons {
     ingress: Vec<Seen>,
     egress: Vec<Seen>,
 }
 
+/// What all workloads learned, each by its place among those that are known.
+pub(super) trait Taught: Sync {
+    /// What one learned.
+    fn lessons(&self, place: usize) -> Cow<'_, Lessons>;
+
+    /// Whether anything that it learned makes a rule.
+    fn any(&self, place: usize) -> bool {
+        self.lessons(place).any()
+    }
+}
+
 impl Lessons {
+    /// Those of edges that were seen in their order.
+    pub(super) fn new([ingress, egress]: [Vec<Seen>; 2]) -> Self {
+        Self { ingress, egress }
+    }
+
     pub(super) fn of(&self, direction: Direction) -> &[Seen] {
         match direction {
             Direction::Ingress => &self.ingress,
@@ -60,20 +77,10 @@ impl Lessons {
         directions.any(|direction| self.learned(direction).next().is_some())
     }
 
-    /// Whether no edge is known.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ingress.is_empty() && self.egress.is_empty()
-    }
-
     /// How many edges are counted as `what`.
     pub(super) fn counted(&self, what: Counted) -> usize {
         let all = self.ingress.iter().chain(&self.egress);
         all.filter(|seen| seen.counted == Some(what)).count()
-    }
-
-    /// Takes in what an edge comes to that is after all others.
-    pub(super) fn append(&mut self, direction: Direction, seen: Seen) {
-        self.of_mut(direction).push(seen);
     }
 
     fn of_mut(&mut self, direction: Direction) -> &mut Vec<Seen> {
@@ -99,30 +106,26 @@ impl Lessons {
     }
 }
 
-/// What an edge comes to at each end that is a workload and for which `has_policies` holds, in the order of
-/// [`Direction::ALL`].
+/// What an edge comes to at one end. `has_policies` tells whether the other end has any, too. What was not established is counted at one end
+/// only, and not at all where the other end makes a rule of it.
 pub(super) fn judge(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
-    cluster: &Cluster,
-    options: &OptionsFor,
-    has_policies: impl Fn(Direction) -> bool,
-) -> [Option<Seen>; 2] {
-    let mut judged = Direction::ALL.map(|direction| {
-        has_policies(direction).then(|| judge_end(edge, evidence, cluster, options, direction))
-    });
-    let learned_once = judged.iter().flatten().any(|seen| seen.learned.is_some());
-    let mut counted = learned_once;
-    for seen in judged.iter_mut().rev().flatten() {
-        if seen.counted != Some(Counted::NotEstablished) {
-            continue;
-        }
-        if counted {
+    (cluster, options): (&Cluster, &OptionsFor),
+    direction: Direction,
+    has_policies: impl Fn(&Peer) -> bool,
+) -> Seen {
+    let mut seen = judge_end(edge, evidence, cluster, options, direction);
+    let other = direction.other();
+    if seen.counted == Some(Counted::NotEstablished) && has_policies(end(edge, other)) {
+        let other = judge_end(edge, evidence, cluster, options, other);
+        let counted_there =
+            direction == Direction::Ingress && other.counted == Some(Counted::NotEstablished);
+        if other.learned.is_some() || counted_there {
             seen.counted = None;
         }
-        counted = true;
     }
-    judged
+    seen
 }
 
 /// What an edge comes to at one end; what was not established is marked at each.

@@ -7,9 +7,11 @@
 
 mod about;
 pub mod against;
+mod atlas;
 mod boxes;
 pub mod check;
 pub mod cluster;
+mod common;
 mod component;
 pub mod connectivity;
 mod cover;
@@ -22,9 +24,11 @@ mod entities;
 pub mod evaluate;
 pub mod explain;
 pub mod finding;
+mod gathered;
 mod labels;
 mod learn;
 mod lessons;
+mod making;
 pub mod model;
 mod names;
 pub mod options;
@@ -32,16 +36,19 @@ pub mod outside;
 mod peers;
 mod ports;
 mod profile;
+mod proposer;
 pub mod read;
 mod reject;
 mod remarks;
 mod rules;
 mod selectors;
 mod synthesis;
+mod synthesiser;
 mod text;
 pub mod validate;
 mod widen;
 pub mod widening;
+mod workloads;
 mod writer;
 
 #[cfg(test)]
@@ -56,5 +63,6 @@ pub use model::{
 pub use names::{other_name, policy_names};
 pub use options::{Dns, OneWay, Options, OptionsFor};
 pub use rules::Excess;
-pub use synthesis::{Synthesiser, synthesise, synthesise_for};
+pub use synthesis::{synthesise, synthesise_for};
+pub use synthesiser::Synthesiser;
 pub use widening::Widening;

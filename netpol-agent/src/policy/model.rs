@@ -228,6 +228,15 @@ impl Direction {
     /// Both, in the order in which policies state them.
     pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
 
+    /// The one that is not this one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+
     /// The view that rules of this direction rest on: the one of the policy's own workload.
     #[must_use]
     pub fn own_view(self) -> View {

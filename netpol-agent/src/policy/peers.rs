@@ -9,9 +9,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::atlas::{Atlas, Spot};
 use super::boxes::Space;
 use super::cover::Set;
-use super::model::{PolicyPeer, Selector};
+use super::model::PolicyPeer;
 
 /// The smallest things that a peer of a policy can be taken apart into.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -49,33 +50,32 @@ pub(super) struct Units<'a> {
     pub(super) of_atom: Vec<usize>,
 }
 
-/// A workload's namespace and what selects it there.
-pub(super) type Selected<'a> = (&'a str, &'a Selector);
+/// An atom with the number of its class and, for pods, where they lie.
+pub(super) type Placed<'a> = (&'a Atom, usize, Option<&'a Spot>);
 
 impl<'a> Units<'a> {
-    /// The units of atoms, each with the number of its class and, for pods, what selects them.
-    pub(super) fn of(atoms: &[(&Atom, usize, Option<Selected<'a>>)]) -> Self {
+    /// The units of atoms.
+    pub(super) fn of(atlas: &'a Atlas, atoms: &[Placed<'a>]) -> Self {
         let mut units = Self {
             of_atom: vec![usize::MAX; atoms.len()],
             ..Self::default()
         };
-        let mut by_keys: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+        let mut by_keys: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         let mut addresses: BTreeMap<usize, Vec<(IpAddr, usize)>> = BTreeMap::new();
-        for (number, (atom, class, selected)) in atoms.iter().enumerate() {
-            match (atom, selected) {
+        for (number, (atom, class, spot)) in atoms.iter().enumerate() {
+            match (atom, spot) {
                 (Atom::Address(address), _) => {
                     let alike = addresses.entry(*class).or_default();
                     alike.push((*address, number));
                 }
-                (Atom::Pods(_), Some((_, selector))) => {
-                    let keys = selector.0.keys().map(String::as_str).collect();
-                    by_keys.entry(keys).or_default().push(number);
+                (Atom::Pods(_), Some(spot)) => {
+                    by_keys.entry(spot.keys).or_default().push(number);
                 }
                 (Atom::Pods(_), None) => {}
             }
         }
         for (keys, members) in by_keys {
-            units.add_space(keys, &members, atoms);
+            units.add_space((atlas, keys), &members, atoms);
         }
         for (class, alike) in addresses {
             units.add_blocks(class, alike);
@@ -85,15 +85,15 @@ impl<'a> Units<'a> {
 
     fn add_space(
         &mut self,
-        keys: Vec<&'a str>,
+        (atlas, keys): (&'a Atlas, u32),
         members: &[usize],
-        atoms: &[(&Atom, usize, Option<Selected<'a>>)],
+        atoms: &[Placed<'a>],
     ) {
         let points = members.iter().filter_map(|member| {
-            let (_, class, selected) = atoms[*member];
-            selected.map(|selected| (selected, class))
+            let (_, class, spot) = atoms[*member];
+            spot.map(|spot| (spot, class))
         });
-        let (space, points) = Space::of(keys, points);
+        let (space, points) = Space::of(atlas, keys, points);
         let mut numbers: BTreeMap<&Vec<u32>, usize> = BTreeMap::new();
         for (member, point) in members.iter().zip(&points) {
             let unit = *numbers.entry(point).or_insert_with(|| {

@@ -114,8 +114,8 @@ pub(super) fn of_direction(
 fn widenings(learned: &[Learned], writer: &Writer<'_>) -> Vec<Widening> {
     let mut by_address: BTreeMap<&Peer, Ports> = BTreeMap::new();
     let mut by_dns: BTreeMap<&Peer, Ports> = BTreeMap::new();
-    for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
-        let is_wider = (alike.first()).is_some_and(|one| writer.stands_for_more(one.peer()));
+    for alike in learned.chunk_by(Learned::has_same_peer) {
+        let is_wider = (alike.first()).is_some_and(|one| writer.stands_wide(one));
         for one in alike {
             let port = (one.support.edge.protocol, one.support.edge.port);
             if is_wider && one.stand_ins.is_none() {

@@ -53,9 +53,9 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
     }
     let atoms: Vec<_> = table
         .iter()
-        .map(|(atom, ports)| (atom, classes[ports], writer.selected(atom)))
+        .map(|(atom, ports)| (atom, classes[ports], writer.spot(atom)))
         .collect();
-    let units = Units::of(&atoms);
+    let units = Units::of(writer.atlas, &atoms);
     let runs = ports::runs(classes.keys().copied());
     let mut excess = Excess::default();
     let mut drafts: Vec<Draft> = Vec::new();
@@ -83,8 +83,8 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
 fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'a>>) {
     let mut found: Vec<(Atom, usize)> = Vec::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for alike in learned.chunk_by(|a, b| a.peer() == b.peer()) {
-        let atoms = alike.first().and_then(|one| writer.atoms(one.peer()).ok());
+    for alike in learned.chunk_by(Learned::has_same_peer) {
+        let atoms = alike.first().and_then(|one| writer.atoms_of(one).ok());
         found.extend(atoms.into_iter().flatten().map(|atom| (atom, groups.len())));
         groups.push(Group {
             learned: alike,

@@ -5,19 +5,25 @@ use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
 
+use super::atlas::{Atlas, Spot};
 use super::cluster::Cluster;
 use super::finding::Inexpressible;
+use super::learn::Learned;
+use super::lessons::Taught;
 use super::model::Selector;
-use super::peers::{Atom, Selected};
+use super::peers::Atom;
 use super::selectors::Unselectable;
-use super::synthesis::{Known, Workload};
 use super::widen::AllSightings;
+use super::workloads::{Known, Workload};
 use crate::identity::Peer;
 
 /// Turns peers of the graph into what a policy can say.
 pub(super) struct Writer<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) workloads: &'a Known,
+    pub(super) atlas: &'a Atlas,
+    /// What they learned.
+    pub(super) taught: &'a dyn Taught,
     /// When ports of servers were seen, if somebody asked for ranges of them.
     pub(super) sightings: Option<&'a AllSightings>,
 }
@@ -36,11 +42,26 @@ impl Writer<'_> {
 
     /// What a peer stands as in a rule.
     pub(super) fn atoms(&self, peer: &Peer) -> Result<Vec<Atom>, Inexpressible> {
-        if let Peer::Workload(name) = peer
-            && !self.stands_for_more(peer)
-        {
-            let (place, selector) = (self.workloads.get_full(name))
-                .and_then(|(place, _, known)| Some((place, known.selector.as_ref()?)))
+        let place = match peer {
+            Peer::Workload(name) => self.workloads.get_index_of(name),
+            _ => None,
+        };
+        self.atoms_at(peer, place)
+    }
+
+    /// What the peer of something that was learned stands as in a rule.
+    pub(super) fn atoms_of(&self, learned: &Learned) -> Result<Vec<Atom>, Inexpressible> {
+        match learned.place {
+            None => self.atoms(learned.peer()),
+            place => self.atoms_at(learned.peer(), place),
+        }
+    }
+
+    fn atoms_at(&self, peer: &Peer, place: Option<usize>) -> Result<Vec<Atom>, Inexpressible> {
+        let at = place.and_then(|place| Some((place, self.workloads.get_index(place)?.1)));
+        if matches!(peer, Peer::Workload(_)) && !at.is_some_and(|(_, known)| is_on_host(known)) {
+            let (place, selector) = at
+                .and_then(|(place, known)| Some((place, known.selector.as_ref()?)))
                 .ok_or(Inexpressible::NotInInventory)?;
             return match selector {
                 Ok(_) => Ok(vec![Atom::Pods(place)]),
@@ -64,19 +85,28 @@ impl Writer<'_> {
         match peer {
             Peer::Node(_) | Peer::ApiServer => true,
             Peer::External(_) => false,
-            Peer::Workload(name) => self
-                .known(name)
-                .is_some_and(|workload| workload.host_network),
+            Peer::Workload(name) => self.known(name).is_some_and(is_on_host),
         }
     }
 
-    /// What selects the pods of an atom, and in which namespace.
-    pub(super) fn selected(&self, atom: &Atom) -> Option<Selected<'_>> {
+    /// Whether the peer of something that was learned is.
+    pub(super) fn stands_wide(&self, learned: &Learned) -> bool {
+        match learned.place {
+            Some(place) => (self.workloads.get_index(place)).is_some_and(|at| is_on_host(at.1)),
+            None => self.stands_for_more(learned.peer()),
+        }
+    }
+
+    /// Where the workload of an atom lies among those that can be selected.
+    pub(super) fn spot(&self, atom: &Atom) -> Option<&Spot> {
         let Atom::Pods(place) = atom else {
             return None;
         };
-        let (name, known) = self.workloads.get_index(*place)?;
-        let selector = known.selector.as_ref()?.as_ref().ok()?;
-        Some((&name.namespace, selector))
+        self.workloads.get_index(*place)?.1.spot.as_ref()
     }
+}
+
+/// Whether a workload has no addresses but its nodes'.
+fn is_on_host(workload: &Workload) -> bool {
+    workload.is_in_inventory && workload.host_network
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -86,7 +87,7 @@ struct Unresolved<'a> {
     reason: String,
 }
 
-fn edge<'a>((id, evidence): (&'a EdgeId, &'a Evidence)) -> Edge<'a> {
+fn edge<'a>((id, evidence): (&'a Arc<EdgeId>, &'a Evidence)) -> Edge<'a> {
     Edge {
         client: end(&id.client),
         server: end(&id.server),

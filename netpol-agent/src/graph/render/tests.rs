@@ -30,7 +30,7 @@ fn hostile() -> FlowGraph {
         ..Evidence::default()
     };
     FlowGraph {
-        edges: [(id, evidence)].into(),
+        edges: [(id.into(), evidence)].into(),
         ..FlowGraph::default()
     }
 }
@@ -83,9 +83,10 @@ fn svg_names_stay_text() {
 fn a_page_runs_no_script_but_its_own() {
     let mut graph = hostile();
     let script = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>";
-    let (mut id, evidence) = graph.edges.pop_first().unwrap();
+    let (id, evidence) = graph.edges.pop_first().unwrap();
+    let mut id = EdgeId::clone(&id);
     id.server = Peer::Node(script.to_owned());
-    graph.edges.insert(id, evidence);
+    graph.edges.insert(id.into(), evidence);
     let page = html(&graph);
     assert_eq!(page.matches("<script>").count(), 1);
     assert_eq!(page.matches("</script>").count(), 1);

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
@@ -40,13 +39,12 @@ pub(super) fn workloads<'a>(
         all.entry(name).or_default().lives = lives;
     }
     for (edge, evidence) in &graph.edges {
-        let shared = Arc::new(edge.clone());
         for direction in Direction::ALL {
             let Peer::Workload(name) = own_end(edge, direction) else {
                 continue;
             };
             let known = all.entry(name).or_default();
-            let Ok(learned) = lesson(&shared, evidence, direction, options.one_way) else {
+            let Ok(learned) = lesson(edge, evidence, direction, options.one_way) else {
                 continue;
             };
             known.first = known
@@ -54,7 +52,9 @@ pub(super) fn workloads<'a>(
                 .into_iter()
                 .chain(learned.support.first_seen)
                 .min();
-            if !options.reject.is_empty() && options.reject.contains(&RejectedEdge(edge.clone())) {
+            if !options.reject.is_empty()
+                && options.reject.contains(&RejectedEdge(EdgeId::clone(edge)))
+            {
                 continue;
             }
             let windows = rested_on(evidence, direction, learned.support.basis);

@@ -38,7 +38,7 @@ fn chosen(workloads: &[(&str, Template<'_>, &[Template<'_>])]) -> Result<Vec<Str
         Err(unselectable) => Err(unselectable
             .clashes
             .into_iter()
-            .map(|name| name.name)
+            .map(|name| name.name.clone())
             .collect()),
     }
 }

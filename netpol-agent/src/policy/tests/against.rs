@@ -206,7 +206,7 @@ fn learned(case: &Case) -> Vec<(EdgeId, Direction)> {
                 && with_policy.contains(name)
                 && is_learned(case, edge, evidence, direction)
             {
-                learned.push((edge.clone(), direction));
+                learned.push((EdgeId::clone(edge), direction));
             }
         }
     }

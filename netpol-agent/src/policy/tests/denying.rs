@@ -110,7 +110,7 @@ fn dns_is_allowed_as_each_client_asks_for() {
     for client in ["api", "web"] {
         let (mut edge, evidence) = seen(client, "dns", 53, 1);
         edge.protocol = Protocol::Udp;
-        edges.edges.insert(edge, evidence);
+        edges.edges.insert(edge.into(), evidence);
     }
     let with = |dns| Options {
         dns,
@@ -190,7 +190,7 @@ fn probes_are_counted() {
         let (edge, mut evidence) = seen("web", "dns", port, 1);
         evidence.own_node = true;
         evidence.client = None;
-        probed.edges.insert(edge, evidence);
+        probed.edges.insert(edge.into(), evidence);
     }
     let proposal = synthesise(&probed, &cluster, &Options::default());
     let counted: Vec<(&str, usize)> = (proposal.findings.iter())
@@ -210,7 +210,7 @@ fn a_node_that_is_gone_needs_no_rule() {
     let mut edges = graph(&[("web", "api", 80)]);
     let (mut edge, evidence) = seen("web", "api", 90, 1);
     edge.client = Peer::Node("gone".to_owned());
-    edges.edges.insert(edge.clone(), evidence);
+    edges.edges.insert(edge.clone().into(), evidence);
     let proposal = synthesise(&edges, &cluster, &Options::default());
     assert_eq!(names(&proposal), ["api-deployment", "web-deployment"]);
     assert!(proposal.findings.contains(&Finding::NodeGone { edge }));
@@ -231,7 +231,7 @@ fn what_is_left_out_is_told() {
         edge.protocol = Protocol::Udp;
         change(&mut evidence);
         let mut edges = graph(&[("web", "api", 80)]);
-        edges.edges.insert(edge, evidence);
+        edges.edges.insert(edge.into(), evidence);
         let proposal = synthesise(&edges, &cluster, &Options::default());
         let words = proposal.findings.iter().map(Finding::word);
         words
@@ -277,7 +277,7 @@ fn one_way_counts_as_each_workload_asks_for() {
     let service = ObjectName::new("n", "front");
     evidence.by_service = [service.clone()].into();
     let edges = FlowGraph {
-        edges: [(edge, evidence)].into(),
+        edges: [(edge.into(), evidence)].into(),
         ..FlowGraph::default()
     };
     let of_web = Options {

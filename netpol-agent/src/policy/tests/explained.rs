@@ -26,7 +26,7 @@ proptest! {
                 let mut learned: BTreeSet<&EdgeId> = case.graph.edges.iter()
                     .filter(|(edge, evidence)| *ends_of(edge, direction).0 == Peer::Workload(policy.workload.clone())
                         && is_learned(&case, edge, evidence, direction))
-                    .map(|(edge, _)| edge)
+                    .map(|(edge, _)| &**edge)
                     .collect();
                 let rules = policy.rules(direction);
                 let implied = rules.iter().flat_map(|rule| &rule.evidence)

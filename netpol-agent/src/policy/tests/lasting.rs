@@ -347,7 +347,7 @@ fn graph(owners: &[Owner]) -> FlowGraph {
                 server: Some(view.clone()),
                 ..Evidence::default()
             };
-            graph.edges.insert(edge, evidence);
+            graph.edges.insert(edge.into(), evidence);
         }
     }
     graph

@@ -102,7 +102,7 @@ fn proposed(edges: &Edges, direction: Direction) -> (Policy, Excess) {
             protocol: *protocol,
             port: *port,
         };
-        graph.edges.insert(edge, established());
+        graph.edges.insert(edge.into(), established());
     }
     let options = Options {
         dns: Dns::Seen,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use netpol_common::names::WorkloadName;
 use proptest::prelude::*;
@@ -13,9 +14,9 @@ use crate::policy::emit::Format;
 use crate::policy::{Policy, Proposal, Synthesiser, synthesise};
 
 /// A case, an order of its edges, and which of them were known otherwise before.
-fn any_history() -> impl Strategy<Value = (Case, Vec<EdgeId>, Vec<bool>)> {
+fn any_history() -> impl Strategy<Value = (Case, Vec<Arc<EdgeId>>, Vec<bool>)> {
     any_case().prop_flat_map(|case| {
-        let edges: Vec<EdgeId> = case.graph.edges.keys().cloned().collect();
+        let edges: Vec<Arc<EdgeId>> = case.graph.edges.keys().cloned().collect();
         let before = prop::collection::vec(any::<bool>(), edges.len());
         (Just(case), Just(edges).prop_shuffle(), before)
     })

@@ -126,7 +126,7 @@ impl Case {
                 server,
                 protocol,
                 port,
-            } = edge;
+            } = &**edge;
             for (holds, what) in [
                 (evidence.own_node, "comes from the server's own node"),
                 (evidence.client_watched, "the client was watched"),

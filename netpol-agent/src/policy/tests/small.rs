@@ -73,6 +73,7 @@ pub(super) fn graph(edges: &[(&str, &str, u16)]) -> FlowGraph {
     FlowGraph {
         edges: edges
             .map(|(client, server, port)| seen(client, server, *port, 1))
+            .map(|(edge, evidence)| (edge.into(), evidence))
             .collect(),
         ..FlowGraph::default()
     }
@@ -151,7 +152,7 @@ fn what_was_not_established_is_counted() {
                 let view = view.as_mut().expect("both saw it");
                 (view.counts.established, view.counts.refused) = (0, 1);
             }
-            graph.edges.insert(edge, evidence);
+            graph.edges.insert(edge.into(), evidence);
         }
         let proposal = synthesise(&graph, &cluster, &Options::default());
         proposal

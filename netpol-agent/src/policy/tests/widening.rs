@@ -1,6 +1,7 @@
 //! What options widen: sound stays, and what is let in beyond the edges is exactly what the findings list.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use super::judge::{Allowed, Other, allowed, expected, is_learned};
 use super::promises::smaller;
 use super::world::{Case, PORTS, any_case};
-use crate::identity::Peer;
+use crate::identity::{EdgeId, Peer};
 use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::options::{Budget, External, Nodes, Peers, RejectedEdge};
@@ -56,7 +57,7 @@ fn any_wide() -> impl Strategy<Value = Case> {
                     true => BTreeSet::new(),
                     false => rejected
                         .iter()
-                        .map(|index| RejectedEdge((*index.get(&edges)).clone()))
+                        .map(|index| RejectedEdge(EdgeId::clone(index.get::<&Arc<EdgeId>>(&edges))))
                         .collect(),
                 };
                 let blocks: [&str; 4] = [

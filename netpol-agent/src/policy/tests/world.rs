@@ -155,7 +155,9 @@ fn any_graph(cluster: &Cluster) -> impl Strategy<Value = FlowGraph> + use<> {
             edges.into_iter().map(move |edge| (edge, evidence.clone()))
         };
         FlowGraph {
-            edges: bundles.into_iter().flat_map(alike).collect(),
+            edges: (bundles.into_iter().flat_map(alike))
+                .map(|(edge, evidence)| (edge.into(), evidence))
+                .collect(),
             ..FlowGraph::default()
         }
     })

@@ -8,8 +8,8 @@ use netpol_common::words::Protocol;
 use crate::graph::Windows;
 use crate::identity::Peer;
 use crate::policy::learn::Learned;
+use crate::policy::lessons::{Lessons, Taught};
 use crate::policy::model::Direction;
-use crate::policy::synthesis::Known;
 
 /// The hours in which each port of a server was seen in use.
 pub(super) type Sightings = BTreeMap<u16, Windows>;
@@ -20,11 +20,12 @@ pub(in crate::policy) struct AllSightings(BTreeMap<WorkloadName, BTreeMap<Protoc
 
 impl AllSightings {
     /// What all workloads learned, servers of their own ports and clients of those of others.
-    pub(in crate::policy) fn of(workloads: &Known) -> Self {
+    pub(in crate::policy) fn of(taught: &dyn Taught, workloads: usize) -> Self {
         let mut all = Self::default();
-        for known in workloads.values() {
+        for place in 0..workloads {
+            let lessons = taught.lessons(place);
             for direction in Direction::ALL {
-                let learned = known.lessons.learned(direction);
+                let learned = lessons.learned(direction);
                 learned.for_each(|learned| all.add(learned));
             }
         }
@@ -55,16 +56,15 @@ impl AllSightings {
 
 /// Every workload that learned of a server, and so writes its ports: the server itself, and its clients.
 pub(in crate::policy) fn writers_of<'a>(
-    workloads: &'a Known,
+    workloads: impl Iterator<Item = (&'a WorkloadName, &'a Lessons)>,
     server: &'a WorkloadName,
 ) -> impl Iterator<Item = &'a WorkloadName> {
-    let is_client = move |known: &super::super::synthesis::Workload| {
-        let mut learned = known.lessons.learned(Direction::Egress);
+    let is_client = move |lessons: &Lessons| {
+        let mut learned = lessons.learned(Direction::Egress);
         learned.any(|one| matches!(one.peer(), Peer::Workload(name) if name == server))
     };
-    let all = workloads.iter();
-    all.filter(move |(name, known)| *name == server || is_client(known))
-        .map(|(name, _)| name)
+    let writers = workloads.filter(move |(name, lessons)| *name == server || is_client(lessons));
+    writers.map(|(name, _)| name)
 }
 
 /// The ports of some sightings that were not seen in use over `lasting` hours or more; those of no time are.

@@ -28,9 +28,10 @@ fn seen(kind: &str, lives: Vec<Life>) -> Seen {
     graph.edges = graph
         .edges
         .into_iter()
-        .map(|(mut id, evidence)| {
+        .map(|(id, evidence)| {
+            let mut id = crate::identity::EdgeId::clone(&id);
             id.client = crate::identity::Peer::Workload(web.clone());
-            (id, evidence)
+            (id.into(), evidence)
         })
         .collect();
     let lives = BTreeMap::from([(web.clone(), lives)]);

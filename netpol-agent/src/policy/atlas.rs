@@ -1,0 +1,74 @@
+//! Where each workload lies among all others, in numbers: what selects it, without the text.
+//!
+//! The texts of a cluster are numbered once, in their order, so that the rules of each workload compare numbers.
+
+use std::collections::BTreeSet;
+
+use netpol_common::names::WorkloadName;
+
+use super::model::Selector;
+
+/// The texts by which the workloads of a cluster are selected.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Atlas {
+    /// Namespaces and values of labels, in their order.
+    names: Vec<String>,
+    /// The keys of selectors, in their order.
+    keys: Vec<Vec<String>>,
+}
+
+/// What selects a workload, in numbers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Spot {
+    /// The number of the selector's keys.
+    pub(super) keys: u32,
+    /// The numbers of the namespace, and of the value of each key.
+    pub(super) names: Box<[u32]>,
+}
+
+impl Atlas {
+    /// The texts of these selectors and of their workloads' namespaces.
+    pub(super) fn of<'a>(selected: impl Iterator<Item = (&'a WorkloadName, &'a Selector)>) -> Self {
+        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for (workload, selector) in selected {
+            names.extend(texts(workload, selector));
+            keys.insert(selector.0.keys().collect::<Vec<_>>());
+        }
+        let owned = |keys: Vec<&String>| keys.into_iter().cloned().collect();
+        Self {
+            names: names.into_iter().map(str::to_owned).collect(),
+            keys: keys.into_iter().map(owned).collect(),
+        }
+    }
+
+    /// Where a workload lies whose texts are known.
+    pub(super) fn spot(&self, workload: &WorkloadName, selector: &Selector) -> Option<Spot> {
+        let name = |text: &str| {
+            self.names
+                .binary_search_by(|known| known.as_str().cmp(text))
+        };
+        let names = texts(workload, selector).map(|text| name(text).ok().map(|name| name as u32));
+        let keys = |known: &Vec<String>| known.iter().cmp(selector.0.keys());
+        Some(Spot {
+            keys: self.keys.binary_search_by(keys).ok()? as u32,
+            names: names.collect::<Option<_>>()?,
+        })
+    }
+
+    /// A namespace, or a value of a label.
+    pub(super) fn name(&self, number: u32) -> &str {
+        &self.names[number as usize]
+    }
+
+    /// The keys of a selector.
+    pub(super) fn keys(&self, number: u32) -> &[String] {
+        &self.keys[number as usize]
+    }
+}
+
+/// A workload's namespace and the values of its selector, which has one for each key.
+fn texts<'a>(workload: &'a WorkloadName, selector: &'a Selector) -> impl Iterator<Item = &'a str> {
+    let values = selector.0.values();
+    let values = values.map(|values| values.first().map_or("", String::as_str));
+    std::iter::once(workload.namespace.as_str()).chain(values)
+}

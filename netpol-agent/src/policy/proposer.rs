@@ -1,0 +1,129 @@
+//! All policies of a cluster, from what its workloads learned.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use netpol_common::names::WorkloadName;
+use rayon::prelude::*;
+
+use super::atlas::Atlas;
+use super::cluster::Cluster;
+use super::deny;
+use super::finding::Finding;
+use super::gathered::Edge;
+use super::lessons::{Counted, Seen, Taught, judge};
+use super::making::Making;
+use super::model::{Direction, Policy, Proposal};
+use super::options::OptionsFor;
+use super::reject;
+use super::remarks;
+use super::workloads::{Known, known};
+use crate::identity::{EdgeId, Peer};
+
+/// A cluster, and what is asked of its policies.
+#[derive(Clone, Debug)]
+pub(super) struct Proposer<'a> {
+    pub(super) cluster: Cow<'a, Cluster>,
+    pub(super) options: Cow<'a, OptionsFor>,
+    pub(super) workloads: Known,
+    pub(super) atlas: Atlas,
+    pub(super) left_out: LeftOutEdges,
+}
+
+/// Edges that make no rule at one of their ends, by the workload there.
+pub(super) type LeftOutEdges = BTreeMap<WorkloadName, BTreeSet<(Direction, Arc<EdgeId>)>>;
+
+/// What comes of one workload.
+struct Part {
+    policy: Option<Policy>,
+    findings: BTreeSet<Finding>,
+    /// Edges that were not established.
+    not_established: usize,
+}
+
+impl<'a> Proposer<'a> {
+    pub(super) fn new(cluster: Cow<'a, Cluster>, options: Cow<'a, OptionsFor>) -> Self {
+        let (workloads, atlas) = known(&cluster);
+        Self {
+            workloads,
+            atlas,
+            cluster,
+            options,
+            left_out: LeftOutEdges::new(),
+        }
+    }
+
+    /// What an edge comes to at an end that is a workload at a place.
+    pub(super) fn judge(
+        &self,
+        Edge { id, evidence, peer }: Edge<'_>,
+        (place, direction): (usize, Direction),
+    ) -> Option<Seen> {
+        let asked = (&*self.cluster, &*self.options);
+        let is_on_host = self.workloads[place].host_network;
+        let other = |peer: &Peer| match peer {
+            Peer::Workload(name) => !self.is_on_host(name),
+            _ => false,
+        };
+        (!is_on_host).then(|| {
+            let mut seen = judge(id, evidence, asked, direction, other);
+            if let Some(learned) = &mut seen.learned {
+                learned.place = peer;
+            }
+            seen
+        })
+    }
+
+    pub(super) fn is_on_host(&self, name: &WorkloadName) -> bool {
+        (self.workloads.get(name)).is_some_and(|workload| workload.host_network)
+    }
+
+    /// All policies and findings.
+    pub(super) fn proposal(&self, taught: &dyn Taught) -> Proposal {
+        let (making, mut findings) = Making::new(self, taught);
+        let parts: Vec<Part> = (0..self.workloads.len())
+            .into_par_iter()
+            .map(|place| self.part(&making, place))
+            .collect();
+        let (mut policies, mut not_established) = (Vec::new(), 0);
+        for part in parts {
+            policies.extend(part.policy);
+            findings.extend(part.findings);
+            not_established += part.not_established;
+        }
+        for namespace in &making.common.denied {
+            let name = deny::name(&policies, namespace);
+            let resolvers = making.resolvers(&mut findings);
+            let (policy, said) = deny::policy(&making.writer(), namespace, &resolvers, name);
+            policies.push(policy);
+            findings.extend(said);
+            findings.extend(making.cut_off(namespace));
+        }
+        findings.extend((not_established > 0).then_some(Finding::NotEstablished {
+            edges: not_established,
+        }));
+        findings.extend(reject::unheard(&self.options, &findings));
+        findings.extend(remarks::of_others(&self.cluster, |name| {
+            let place = self.workloads.get_index_of(name);
+            place.is_some_and(|place| taught.any(place))
+        }));
+        policies.sort_by(|a: &Policy, b| {
+            (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name))
+        });
+        Proposal {
+            policies,
+            findings: findings.into_iter().collect(),
+        }
+    }
+
+    fn part(&self, making: &Making<'_>, place: usize) -> Part {
+        let mut findings = BTreeSet::new();
+        let lessons = making.taught.lessons(place);
+        Part {
+            policy: making.policy(place, &lessons, &mut findings),
+            not_established: lessons.counted(Counted::NotEstablished),
+            findings,
+        }
+    }
+}

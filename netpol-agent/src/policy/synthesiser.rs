@@ -1,0 +1,197 @@
+//! From the flow graph to policies, an edge at a time.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use netpol_common::names::WorkloadName;
+
+use super::cluster::Cluster;
+use super::finding::Finding;
+use super::gathered::{Edge, Gathered};
+use super::learn::Learned;
+use super::lessons::{Lessons, Taught, end};
+use super::making::Making;
+use super::model::{Direction, Policy, Proposal};
+use super::options::{Dns, OptionsFor};
+use super::proposer::{LeftOutEdges, Proposer};
+use super::synthesis::with_unresolved;
+use super::widen;
+use crate::graph::{Evidence, FlowGraph};
+use crate::identity::{EdgeId, Peer};
+
+/// What is known of a cluster and of the edges in it, so that the policy of one workload can be proposed again after
+/// a new edge. A cluster that changed needs a new one.
+#[derive(Clone, Debug)]
+pub struct Synthesiser<'a> {
+    proposer: Proposer<'a>,
+    /// What each workload learned, by its place.
+    lessons: Vec<Lessons>,
+}
+
+/// What each workload learned, by its place.
+struct Remembered<'a>(&'a [Lessons]);
+
+impl Taught for Remembered<'_> {
+    fn lessons(&self, place: usize) -> Cow<'_, Lessons> {
+        Cow::Borrowed(&self.0[place])
+    }
+}
+
+impl<'a> Synthesiser<'a> {
+    /// Takes in a cluster, without any edge.
+    #[must_use]
+    pub fn new(cluster: Cow<'a, Cluster>, options: Cow<'a, OptionsFor>) -> Self {
+        let proposer = Proposer::new(cluster, options);
+        Self {
+            lessons: vec![Lessons::default(); proposer.workloads.len()],
+            proposer,
+        }
+    }
+
+    /// Makes no rule of these edges at these ends from now on.
+    pub(super) fn leave_out(&mut self, edges: LeftOutEdges) {
+        self.proposer.left_out = edges;
+    }
+
+    /// What each workload learned, with the DNS traffic that is allowed though it was not seen.
+    pub(super) fn everything_learned(&self) -> Vec<(&WorkloadName, Vec<Learned>)> {
+        let taught = Remembered(&self.lessons);
+        let making = Making::new(&self.proposer, &taught).0;
+        let all = self.proposer.workloads.keys().zip(&self.lessons);
+        let learned = all
+            .filter(|(_, lessons)| lessons.any())
+            .map(|(name, lessons)| {
+                let both = Direction::ALL.map(|way| making.learned(name, lessons, way));
+                (name, both.into_iter().flatten().collect())
+            });
+        learned.collect()
+    }
+
+    /// The edges that make rules of a workload's policy, in the order of [`Direction::ALL`]; without the DNS traffic that
+    /// options allow besides.
+    #[must_use]
+    pub fn learned_edges(&self, workload: &WorkloadName) -> [BTreeSet<EdgeId>; 2] {
+        let place = self.proposer.workloads.get_index_of(workload);
+        let lessons = place.map(|place| &self.lessons[place]);
+        Direction::ALL.map(|direction| {
+            let learned = lessons.into_iter();
+            let learned = learned.flat_map(|lessons| lessons.learned(direction));
+            learned
+                .map(|one| EdgeId::clone(&one.support.edge))
+                .collect()
+        })
+    }
+
+    /// How many edges make rules of a workload's policy, each direction's counted by itself.
+    #[must_use]
+    pub fn learned_edges_of(&self, workload: &WorkloadName) -> usize {
+        let place = self.proposer.workloads.get_index_of(workload);
+        let count = |place: usize| {
+            let lessons = &self.lessons[place];
+            let of = |direction| lessons.learned(direction).count();
+            Direction::ALL.into_iter().map(of).sum()
+        };
+        place.map_or(0, count)
+    }
+
+    /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now.
+    pub fn learn(&mut self, edge: &EdgeId, evidence: &Evidence) -> BTreeSet<WorkloadName> {
+        let edge = Arc::new(edge.clone());
+        let mut changed = BTreeSet::new();
+        for direction in Direction::ALL {
+            let Peer::Workload(name) = end(&edge, direction) else {
+                continue;
+            };
+            let place = self.place(name);
+            let peer = match end(&edge, direction.other()) {
+                Peer::Workload(name) => self.proposer.workloads.get_index_of(name),
+                _ => None,
+            };
+            let edge = Edge {
+                id: &edge,
+                evidence,
+                peer,
+            };
+            let Some(seen) = self.proposer.judge(edge, (place, direction)) else {
+                continue;
+            };
+            let lessons = &mut self.lessons[place];
+            let had_policy = lessons.any();
+            lessons.insert(direction, seen);
+            let always = self.proposer.options.workload(name).dns == Dns::Always;
+            if had_policy != lessons.any() && always {
+                let resolvers = self.proposer.cluster.resolvers.iter();
+                changed.extend(resolvers.map(|(name, _)| name.clone()));
+            }
+            changed.insert(name.clone());
+        }
+        if let (Peer::Workload(server), true) =
+            (&edge.server, self.proposer.options.infers_ranges())
+        {
+            let all = self.proposer.workloads.keys().zip(&self.lessons);
+            changed.extend(widen::writers_of(all, server).cloned());
+        }
+        changed
+    }
+
+    /// Takes in all edges of a graph, each in place of what was known of it.
+    pub fn learn_all(&mut self, graph: &FlowGraph) {
+        let edges = Gathered::of(graph, &mut self.proposer.workloads);
+        let all = self.proposer.workloads.len();
+        self.lessons.resize(all, Lessons::default());
+        for (place, lessons) in self.lessons.iter_mut().enumerate() {
+            for direction in Direction::ALL {
+                for edge in edges.edges(place, direction) {
+                    if let Some(seen) = self.proposer.judge(edge, (place, direction)) {
+                        lessons.insert(direction, seen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The place of a workload, which is known from then on.
+    fn place(&mut self, name: &WorkloadName) -> usize {
+        let entry = self.proposer.workloads.entry(name.clone());
+        let place = entry.index();
+        entry.or_default();
+        let all = self.proposer.workloads.len();
+        self.lessons.resize(all, Lessons::default());
+        place
+    }
+
+    /// The policy of one workload, with the findings about it and its edges.
+    #[must_use]
+    pub fn resynthesise(&self, workload: &WorkloadName) -> (Option<Policy>, BTreeSet<Finding>) {
+        let mut findings = BTreeSet::new();
+        let taught = Remembered(&self.lessons);
+        let policy = (self.proposer.workloads.get_index_of(workload)).and_then(|place| {
+            let making = Making::new(&self.proposer, &taught).0;
+            making.policy(place, &self.lessons[place], &mut findings)
+        });
+        (policy, findings)
+    }
+
+    /// All policies and findings, those about what the graph could not resolve included.
+    pub(super) fn proposal_of(&self, graph: &FlowGraph) -> Proposal {
+        with_unresolved(self.proposal(), graph)
+    }
+
+    /// All policies and findings.
+    #[must_use]
+    pub fn proposal(&self) -> Proposal {
+        self.proposer.proposal(&Remembered(&self.lessons))
+    }
+}
+
+/// A synthesiser that has learned every edge of a graph.
+pub(super) fn taught<'a>(
+    graph: &FlowGraph,
+    cluster: &'a Cluster,
+    options: &'a OptionsFor,
+) -> Synthesiser<'a> {
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(options));
+    synthesiser.learn_all(graph);
+    synthesiser
+}
