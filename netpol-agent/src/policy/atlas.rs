@@ -3,6 +3,7 @@
 //! The texts of a cluster are numbered once, in their order, so that the rules of each workload compare numbers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use netpol_common::names::WorkloadName;
 
@@ -12,9 +13,9 @@ use super::model::Selector;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Atlas {
     /// Namespaces and values of labels, in their order.
-    names: Vec<String>,
+    names: Vec<Arc<str>>,
     /// The keys of selectors, in their order.
-    keys: Vec<Vec<String>>,
+    keys: Vec<Vec<Arc<str>>>,
 }
 
 /// What selects a workload, in numbers.
@@ -32,23 +33,20 @@ impl Atlas {
         let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for (workload, selector) in selected {
             names.extend(texts(workload, selector));
-            keys.insert(selector.0.keys().collect::<Vec<_>>());
+            keys.insert(selector.keys().collect::<Vec<_>>());
         }
-        let owned = |keys: Vec<&String>| keys.into_iter().cloned().collect();
+        let owned = |keys: Vec<&str>| keys.into_iter().map(Arc::from).collect();
         Self {
-            names: names.into_iter().map(str::to_owned).collect(),
+            names: names.into_iter().map(Arc::from).collect(),
             keys: keys.into_iter().map(owned).collect(),
         }
     }
 
     /// Where a workload lies whose texts are known.
     pub(super) fn spot(&self, workload: &WorkloadName, selector: &Selector) -> Option<Spot> {
-        let name = |text: &str| {
-            self.names
-                .binary_search_by(|known| known.as_str().cmp(text))
-        };
+        let name = |text: &str| self.names.binary_search_by(|known| (**known).cmp(text));
         let names = texts(workload, selector).map(|text| name(text).ok().map(|name| name as u32));
-        let keys = |known: &Vec<String>| known.iter().cmp(selector.0.keys());
+        let keys = |known: &Vec<Arc<str>>| known.iter().map(|key| &**key).cmp(selector.keys());
         Some(Spot {
             keys: self.keys.binary_search_by(keys).ok()? as u32,
             names: names.collect::<Option<_>>()?,
@@ -56,19 +54,19 @@ impl Atlas {
     }
 
     /// A namespace, or a value of a label.
-    pub(super) fn name(&self, number: u32) -> &str {
+    pub(super) fn name(&self, number: u32) -> &Arc<str> {
         &self.names[number as usize]
     }
 
     /// The keys of a selector.
-    pub(super) fn keys(&self, number: u32) -> &[String] {
+    pub(super) fn keys(&self, number: u32) -> &[Arc<str>] {
         &self.keys[number as usize]
     }
 }
 
 /// A workload's namespace and the values of its selector, which has one for each key.
 fn texts<'a>(workload: &'a WorkloadName, selector: &'a Selector) -> impl Iterator<Item = &'a str> {
-    let values = selector.0.values();
-    let values = values.map(|values| values.first().map_or("", String::as_str));
+    let values = selector.values();
+    let values = values.map(|values| values.first().unwrap_or_default());
     std::iter::once(workload.namespace.as_str()).chain(values)
 }

@@ -4,14 +4,15 @@
 //! every point with one of them is there with the other too and has the same ports, are one: some shortest list of
 //! entries never tells them apart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use super::atlas::{Atlas, Spot};
 use super::component::root;
 use super::cover::Set;
-use super::model::{PolicyPeer, Selector};
+use super::model::{PolicyPeer, Texts};
 
 /// All workloads that are selected by the same keys.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl<'a> Space<'a> {
 
     /// The entry for the box that these points make up.
     pub(super) fn entry(&self, namespace: &str, points: &[&[u32]]) -> PolicyPeer {
-        let names = |dimension: usize| -> BTreeSet<String> {
+        let names = |dimension: usize| -> Texts {
             let mut values: Vec<u32> = points.iter().map(|point| point[dimension]).collect();
             values.sort_unstable();
             values.dedup();
@@ -135,18 +136,16 @@ impl<'a> Space<'a> {
                 .collect();
             names.sort_unstable();
             let names = names.into_iter().map(|name| self.atlas.name(name));
-            names.map(str::to_owned).collect()
+            names.cloned().collect()
         };
         let namespaces = names(0);
         let own = namespaces.len() == 1 && namespaces.contains(namespace);
         let labels = self.atlas.keys(self.keys).iter().enumerate();
         PolicyPeer::Pods {
             namespaces: (!own).then_some(namespaces),
-            pods: Selector(
-                labels
-                    .map(|(place, key)| (key.clone(), names(place + 1)))
-                    .collect(),
-            ),
+            pods: labels
+                .map(|(place, key)| (Arc::clone(key), names(place + 1)))
+                .collect(),
         }
     }
 }

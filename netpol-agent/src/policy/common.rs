@@ -91,7 +91,7 @@ impl<'p> Making<'p> {
                 continue;
             }
             let lessons = self.taught.lessons(place);
-            match self.policy(place, &lessons, &mut BTreeSet::new()) {
+            match self.policy(place, lessons, &mut BTreeSet::new()) {
                 Some(_) => drop(denied.insert(name.namespace.clone())),
                 None => {
                     spared.insert(name.namespace.clone());

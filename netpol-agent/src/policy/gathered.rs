@@ -73,7 +73,7 @@ impl<'a> Gathered<'a> {
         &self,
         place: usize,
         direction: Direction,
-    ) -> impl Iterator<Item = Edge<'a>> {
+    ) -> impl ExactSizeIterator<Item = Edge<'a>> {
         let (own, other) = match direction {
             Direction::Ingress => (&self.ingress, &self.egress),
             Direction::Egress => (&self.egress, &self.ingress),

@@ -1,6 +1,7 @@
 //! What the edges of the graph come to for the workloads at their ends.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::cluster::Cluster;
@@ -13,12 +14,16 @@ use crate::graph::Evidence;
 use crate::identity::{EdgeId, Peer};
 
 /// What an edge comes to at one of its ends.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    pub(super) edge: Arc<EdgeId>,
     /// What it makes a rule of.
     pub(super) learned: Option<Learned>,
-    /// What is to be said of it.
+    pub(super) told: Told,
+}
+
+/// What is to be told of an edge, besides the rule that it makes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
     pub(super) findings: Vec<Finding>,
     /// As what it is counted where it makes no rule.
     pub(super) counted: Option<Counted>,
@@ -33,11 +38,18 @@ pub(super) enum Counted {
     NotEstablished,
 }
 
-/// What a workload learned, by direction; each list is in the order of its edges.
+/// What a workload learned, by direction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lessons {
-    ingress: Vec<Seen>,
-    egress: Vec<Seen>,
+    ingress: Side,
+    egress: Side,
+}
+
+/// What a workload learned in one direction; each list is in the order of its edges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Side {
+    learned: Vec<Learned>,
+    told: Vec<(Arc<EdgeId>, Told)>,
 }
 
 /// What all workloads learned, each by its place among those that are known.
@@ -52,62 +64,94 @@ pub(super) trait Taught: Sync {
 }
 
 impl Lessons {
-    /// Those of edges that were seen in their order.
-    pub(super) fn new([ingress, egress]: [Vec<Seen>; 2]) -> Self {
-        Self { ingress, egress }
-    }
-
-    pub(super) fn of(&self, direction: Direction) -> &[Seen] {
+    fn side(&self, direction: Direction) -> &Side {
         match direction {
             Direction::Ingress => &self.ingress,
             Direction::Egress => &self.egress,
         }
     }
 
-    /// What makes a rule.
-    pub(super) fn learned(&self, direction: Direction) -> impl Iterator<Item = &Learned> {
-        self.of(direction)
-            .iter()
-            .filter_map(|seen| seen.learned.as_ref())
-    }
-
-    /// Whether anything makes a rule.
-    pub(super) fn any(&self) -> bool {
-        let mut directions = Direction::ALL.into_iter();
-        directions.any(|direction| self.learned(direction).next().is_some())
-    }
-
-    /// How many edges are counted as `what`.
-    pub(super) fn counted(&self, what: Counted) -> usize {
-        let all = self.ingress.iter().chain(&self.egress);
-        all.filter(|seen| seen.counted == Some(what)).count()
-    }
-
-    fn of_mut(&mut self, direction: Direction) -> &mut Vec<Seen> {
+    pub(super) fn side_mut(&mut self, direction: Direction) -> &mut Side {
         match direction {
             Direction::Ingress => &mut self.ingress,
             Direction::Egress => &mut self.egress,
         }
     }
 
-    /// Takes in what an edge comes to, in place of what it came to before. The graph gives edges in their order, so
-    /// that most go to the end.
-    pub(super) fn insert(&mut self, direction: Direction, seen: Seen) {
-        let all = self.of_mut(direction);
-        match all.last() {
-            Some(last) if last.edge >= seen.edge => {
-                match all.binary_search_by(|known| known.edge.cmp(&seen.edge)) {
-                    Ok(place) => all[place] = seen,
-                    Err(place) => all.insert(place, seen),
-                }
-            }
-            _ => all.push(seen),
-        }
+    /// What is to be told of edges.
+    pub(super) fn told(&self, direction: Direction) -> &[(Arc<EdgeId>, Told)] {
+        &self.side(direction).told
+    }
+
+    /// What makes a rule.
+    pub(super) fn learned(&self, direction: Direction) -> &[Learned] {
+        &self.side(direction).learned
+    }
+
+    /// Whether anything makes a rule.
+    pub(super) fn any(&self) -> bool {
+        !self.ingress.learned.is_empty() || !self.egress.learned.is_empty()
+    }
+
+    /// How many edges are counted as `what`.
+    pub(super) fn counted(&self, what: Counted) -> usize {
+        let all = self.ingress.told.iter().chain(&self.egress.told);
+        all.filter(|(_, told)| told.counted == Some(what)).count()
     }
 }
 
-/// What an edge comes to at one end. `has_policies` tells whether the other end has any, too. What was not established is counted at one end
-/// only, and not at all where the other end makes a rule of it.
+impl Side {
+    /// Takes what makes rules out of it.
+    pub(super) fn take(&mut self) -> Vec<Learned> {
+        std::mem::take(&mut self.learned)
+    }
+
+    /// Makes room for so many edges.
+    pub(super) fn reserve(&mut self, edges: usize) {
+        self.learned.reserve_exact(edges);
+    }
+
+    /// Takes in what an edge comes to that comes after all that are known.
+    pub(super) fn append(&mut self, edge: &Arc<EdgeId>, seen: Seen) {
+        self.learned.extend(seen.learned);
+        if !seen.told.is_nothing() {
+            self.told.push((Arc::clone(edge), seen.told));
+        }
+    }
+
+    /// Takes in what an edge comes to, in place of what it came to before.
+    pub(super) fn insert(&mut self, edge: &Arc<EdgeId>, seen: Seen) {
+        let told = Some((Arc::clone(edge), seen.told)).filter(|(_, told)| !told.is_nothing());
+        put(&mut self.learned, seen.learned, |one| {
+            one.support.edge.cmp(edge)
+        });
+        put(&mut self.told, told, |(known, _)| known.cmp(edge));
+    }
+}
+
+impl Told {
+    fn is_nothing(&self) -> bool {
+        self.findings.is_empty() && self.counted.is_none()
+    }
+}
+
+/// Puts something, or nothing, in the place of what `compare` finds equal to it. The graph gives edges in their order,
+/// so that most go to the end.
+fn put<T>(all: &mut Vec<T>, new: Option<T>, compare: impl Fn(&T) -> Ordering) {
+    if all.last().is_none_or(|last| compare(last).is_lt()) {
+        all.extend(new);
+        return;
+    }
+    match (all.binary_search_by(compare), new) {
+        (Ok(place), Some(new)) => all[place] = new,
+        (Err(place), Some(new)) => all.insert(place, new),
+        (Ok(place), None) => drop(all.remove(place)),
+        (Err(_), None) => {}
+    }
+}
+
+/// What an edge comes to at one end. `has_policies` tells whether the other end has any, too. What was not established
+/// is counted at one end only, and not at all where the other end makes a rule of it.
 pub(super) fn judge(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
@@ -117,12 +161,12 @@ pub(super) fn judge(
 ) -> Seen {
     let mut seen = judge_end(edge, evidence, cluster, options, direction);
     let other = direction.other();
-    if seen.counted == Some(Counted::NotEstablished) && has_policies(end(edge, other)) {
+    let counted = Some(Counted::NotEstablished);
+    if seen.told.counted == counted && has_policies(end(edge, other)) {
         let other = judge_end(edge, evidence, cluster, options, other);
-        let counted_there =
-            direction == Direction::Ingress && other.counted == Some(Counted::NotEstablished);
+        let counted_there = direction == Direction::Ingress && other.told.counted == counted;
         if other.learned.is_some() || counted_there {
-            seen.counted = None;
+            seen.told.counted = None;
         }
     }
     seen
@@ -136,38 +180,34 @@ fn judge_end(
     options: &OptionsFor,
     direction: Direction,
 ) -> Seen {
-    let mut seen = Seen {
-        edge: Arc::clone(edge),
-        learned: None,
-        findings: Vec::new(),
-        counted: None,
-    };
+    let mut seen = Seen::default();
+    let told = &mut seen.told;
     let one_way = match end(edge, direction) {
         Peer::Workload(name) => options.workload(name).one_way,
         _ => options.cluster.one_way,
     };
     match lesson(edge, evidence, direction, one_way) {
         Ok(_) if options.rejects(edge, end(edge, direction)) => {
-            seen.findings = vec![Finding::Rejected {
+            told.findings = vec![Finding::Rejected {
                 edge: EdgeId::clone(edge),
             }];
         }
         Ok(_) if is_gone(cluster, peer(edge, direction)) => {
-            seen.findings = vec![Finding::NodeGone {
+            told.findings = vec![Finding::NodeGone {
                 edge: EdgeId::clone(edge),
             }];
         }
         Ok(mut learned) => {
-            seen.findings = remarks::of_edge(edge, evidence, direction, &learned);
+            told.findings = remarks::of_edge(edge, evidence, direction, &learned);
             if options.infers_ranges() {
                 let windows = rested_on(evidence, direction, learned.support.basis);
                 learned.windows = Some(Box::new(windows.into_owned()));
             }
             seen.learned = Some(learned);
         }
-        Err(LeftOut::OwnNode) => seen.counted = Some(Counted::OwnNode),
-        Err(LeftOut::NotEstablished) => seen.counted = Some(Counted::NotEstablished),
-        Err(why) => seen.findings = left_out(edge, direction, why),
+        Err(LeftOut::OwnNode) => told.counted = Some(Counted::OwnNode),
+        Err(LeftOut::NotEstablished) => told.counted = Some(Counted::NotEstablished),
+        Err(why) => told.findings = left_out(edge, direction, why),
     }
     seen
 }

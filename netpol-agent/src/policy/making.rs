@@ -1,5 +1,6 @@
 //! The policy of one workload, from what it learned.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,15 +47,14 @@ impl<'p> Making<'p> {
         self.proposer.options.workload(name).dns
     }
 
-    /// What makes a rule of one direction, with the DNS traffic that is allowed though it was not seen.
+    /// What makes a rule of one direction: what was learned, with the DNS traffic that is allowed though it was not seen.
     pub(super) fn learned(
         &self,
         name: &WorkloadName,
-        lessons: &Lessons,
+        mut learned: Vec<Learned>,
         direction: Direction,
     ) -> Vec<Learned> {
         let (cluster, common) = (&self.proposer.cluster, &self.common);
-        let mut learned: Vec<Learned> = lessons.learned(direction).cloned().collect();
         let seen = learned.len();
         learned.extend(dns::pairs(cluster, &learned, |edge| {
             let client = match &edge.client {
@@ -92,21 +92,25 @@ impl<'p> Making<'p> {
     pub(super) fn policy(
         &self,
         place: usize,
-        lessons: &Lessons,
+        lessons: Cow<'_, Lessons>,
         findings: &mut BTreeSet<Finding>,
     ) -> Option<Policy> {
         let (name, known) = self.proposer.workloads.get_index(place)?;
-        remark(name, lessons, findings);
+        remark(name, &lessons, findings);
         if !lessons.any() {
             return None;
         }
+        let mut lessons = lessons.into_owned();
         let writer = self.writer();
         let mut said = BTreeSet::new();
         let options = self.proposer.options.workload(name);
         let [ingress, egress] = Direction::ALL.map(|direction| {
-            let mut learned = self.learned(name, lessons, direction);
+            let learned = lessons.side_mut(direction).take();
+            let mut learned = self.learned(name, learned, direction);
             let mut wider = widen::widen(&writer, options, (name, direction), &mut learned);
-            wider.extend(reject::still_allowed(&writer, lessons, &learned, direction));
+            wider.extend(reject::still_allowed(
+                &writer, &lessons, &learned, direction,
+            ));
             said.extend(wider.into_iter().map(|told| told.of(name, direction)));
             learned
         });
@@ -153,8 +157,8 @@ impl<'p> Making<'p> {
 /// What is to be said of a workload's edges.
 fn remark(name: &WorkloadName, lessons: &Lessons, findings: &mut BTreeSet<Finding>) {
     for direction in Direction::ALL {
-        let seen = lessons.of(direction).iter();
-        findings.extend(seen.flat_map(|seen| &seen.findings).cloned());
+        let told = lessons.told(direction).iter();
+        findings.extend(told.flat_map(|(_, told)| &told.findings).cloned());
     }
     let edges = lessons.counted(Counted::OwnNode);
     if edges > 0 {

@@ -41,6 +41,7 @@ pub mod read;
 mod reject;
 mod remarks;
 mod rules;
+mod selector;
 mod selectors;
 mod synthesis;
 mod synthesiser;

@@ -11,6 +11,7 @@ use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::{Protocol, View};
 
 use super::finding::Finding;
+pub use super::selector::{Selector, Texts};
 use crate::identity::EdgeId;
 
 /// The kind of a policy's workload that is a whole namespace.
@@ -93,12 +94,12 @@ pub enum PolicyPeer {
     /// Pods by namespace and labels.
     Pods {
         /// The namespaces by name; `None` is the policy's own.
-        namespaces: Option<BTreeSet<String>>,
+        namespaces: Option<Texts>,
         /// The pods.
         pods: Selector,
     },
     /// Every pod of these namespaces, by name. Never empty.
-    Namespaces(BTreeSet<String>),
+    Namespaces(Texts),
     /// Addresses.
     Block(IpNet),
     /// Addresses less some of them.
@@ -109,11 +110,6 @@ pub enum PolicyPeer {
         except: BTreeSet<IpNet>,
     },
 }
-
-/// Labels that must be there, each with one of some values. Never empty as a peer: an empty selector would match
-/// everything.
-#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Selector(pub BTreeMap<String, BTreeSet<String>>);
 
 /// One port, or an unbroken range of ports.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -193,7 +189,7 @@ impl Policy {
     /// Whether it is a namespace's own, which selects every pod of it.
     #[must_use]
     pub fn is_of_namespace(&self) -> bool {
-        self.workload.kind == NAMESPACE && self.subject.0.is_empty()
+        self.workload.kind == NAMESPACE && self.subject.is_empty()
     }
 
     /// The rules of one direction.
@@ -266,12 +262,5 @@ impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.protocol, self.port)?;
         self.end_port.map_or(Ok(()), |last| write!(f, "-{last}"))
-    }
-}
-
-impl FromIterator<(String, String)> for Selector {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(labels: I) -> Self {
-        let labels = labels.into_iter();
-        Self(labels.map(|(key, value)| (key, [value].into())).collect())
     }
 }

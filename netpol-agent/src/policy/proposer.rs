@@ -121,8 +121,8 @@ impl<'a> Proposer<'a> {
         let mut findings = BTreeSet::new();
         let lessons = making.taught.lessons(place);
         Part {
-            policy: making.policy(place, &lessons, &mut findings),
             not_established: lessons.counted(Counted::NotEstablished),
+            policy: making.policy(place, lessons, &mut findings),
             findings,
         }
     }

@@ -18,17 +18,17 @@ pub(super) fn still_allowed(
     learned: &[Learned],
     direction: Direction,
 ) -> Vec<Told> {
-    let rejected = lessons.of(direction).iter().filter(|seen| {
-        let mut findings = seen.findings.iter();
+    let rejected = lessons.told(direction).iter().filter(|(_, told)| {
+        let mut findings = told.findings.iter();
         findings.any(|finding| matches!(finding, Finding::Rejected { .. }))
     });
-    let still = rejected.filter(|seen| {
-        let other = peer(&seen.edge, direction);
-        let mut allowing = learned.iter().filter(|one| allows(one, &seen.edge));
+    let still = rejected.map(|(edge, _)| edge).filter(|edge| {
+        let other = peer(edge, direction);
+        let mut allowing = learned.iter().filter(|one| allows(one, edge));
         allowing.any(|one| holds(writer, one, other))
     });
     still
-        .map(|seen| Told::Allowed(EdgeId::clone(&seen.edge)))
+        .map(|edge| Told::Allowed(EdgeId::clone(edge)))
         .collect()
 }
 

@@ -49,13 +49,18 @@ struct AtOnce<'a> {
 
 impl Taught for AtOnce<'_> {
     fn lessons(&self, place: usize) -> Cow<'_, Lessons> {
-        let seen = Direction::ALL.map(|direction| {
+        let mut lessons = Lessons::default();
+        for direction in Direction::ALL {
             let edges = self.edges.edges(place, direction);
-            edges
-                .filter_map(|edge| self.proposer.judge(edge, (place, direction)))
-                .collect()
-        });
-        Cow::Owned(Lessons::new(seen))
+            let side = lessons.side_mut(direction);
+            side.reserve(edges.len());
+            for edge in edges {
+                if let Some(seen) = self.proposer.judge(edge, (place, direction)) {
+                    side.append(edge.id, seen);
+                }
+            }
+        }
+        Cow::Owned(lessons)
     }
 
     fn any(&self, place: usize) -> bool {

@@ -62,7 +62,8 @@ impl<'a> Synthesiser<'a> {
         let learned = all
             .filter(|(_, lessons)| lessons.any())
             .map(|(name, lessons)| {
-                let both = Direction::ALL.map(|way| making.learned(name, lessons, way));
+                let learned = |way| making.learned(name, lessons.learned(way).to_vec(), way);
+                let both = Direction::ALL.map(learned);
                 (name, both.into_iter().flatten().collect())
             });
         learned.collect()
@@ -89,7 +90,7 @@ impl<'a> Synthesiser<'a> {
         let place = self.proposer.workloads.get_index_of(workload);
         let count = |place: usize| {
             let lessons = &self.lessons[place];
-            let of = |direction| lessons.learned(direction).count();
+            let of = |direction| lessons.learned(direction).len();
             Direction::ALL.into_iter().map(of).sum()
         };
         place.map_or(0, count)
@@ -118,7 +119,7 @@ impl<'a> Synthesiser<'a> {
             };
             let lessons = &mut self.lessons[place];
             let had_policy = lessons.any();
-            lessons.insert(direction, seen);
+            lessons.side_mut(direction).insert(edge.id, seen);
             let always = self.proposer.options.workload(name).dns == Dns::Always;
             if had_policy != lessons.any() && always {
                 let resolvers = self.proposer.cluster.resolvers.iter();
@@ -144,7 +145,7 @@ impl<'a> Synthesiser<'a> {
             for direction in Direction::ALL {
                 for edge in edges.edges(place, direction) {
                     if let Some(seen) = self.proposer.judge(edge, (place, direction)) {
-                        lessons.insert(direction, seen);
+                        lessons.side_mut(direction).insert(edge.id, seen);
                     }
                 }
             }
@@ -168,7 +169,7 @@ impl<'a> Synthesiser<'a> {
         let taught = Remembered(&self.lessons);
         let policy = (self.proposer.workloads.get_index_of(workload)).and_then(|place| {
             let making = Making::new(&self.proposer, &taught).0;
-            making.policy(place, &self.lessons[place], &mut findings)
+            making.policy(place, Cow::Borrowed(&self.lessons[place]), &mut findings)
         });
         (policy, findings)
     }

@@ -7,14 +7,14 @@
 //! - A selector of peers also matches network sets; the label `projectcalico.org/orchestrator` is on pods only.
 //! - Lists and selectors have a greatest length; what is longer is cut into several rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use netpol_common::words::Protocol;
 use serde_json::{Map, Value, json};
 
 use super::yaml::{self, Comments};
 use super::{evidence, head};
-use crate::policy::model::{Direction, Policy, PolicyPeer, PortSpec, Rule, Selector};
+use crate::policy::model::{Direction, Policy, PolicyPeer, PortSpec, Rule, Selector, Texts};
 use crate::policy::text::list;
 
 /// The order of the policies that Calico makes of Kubernetes' own.
@@ -180,7 +180,7 @@ fn peers(peers: &[PolicyPeer]) -> Vec<Entity> {
 }
 
 /// Pods by namespace and labels; without namespaces, of the policy's own.
-fn of_pods(namespaces: Option<&BTreeSet<String>>, pods: &Selector) -> Vec<Entity> {
+fn of_pods(namespaces: Option<&Texts>, pods: &Selector) -> Vec<Entity> {
     let room = LONGEST_SELECTOR - IS_POD.len() - " && ".len();
     let selectors = expressions(pods, room).into_iter().map(|expression| {
         let parts = [IS_POD.to_owned(), expression].into_iter();
@@ -190,7 +190,7 @@ fn of_pods(namespaces: Option<&BTreeSet<String>>, pods: &Selector) -> Vec<Entity
     let namespaces = match namespaces {
         None => vec![None],
         Some(names) => {
-            let by_name = Selector([(NAMESPACE.to_owned(), names.clone())].into());
+            let by_name = Selector::default().with(NAMESPACE, names.clone());
             let expressions = expressions(&by_name, LONGEST_SELECTOR).into_iter();
             expressions.map(Some).collect()
         }
@@ -214,7 +214,7 @@ fn of_pods(namespaces: Option<&BTreeSet<String>>, pods: &Selector) -> Vec<Entity
 }
 
 fn subject(subject: &Selector) -> String {
-    match subject.0.is_empty() {
+    match subject.is_empty() {
         true => "all()".to_owned(),
         false => expression(subject),
     }
@@ -223,16 +223,12 @@ fn subject(subject: &Selector) -> String {
 /// Expressions that together match what a selector does, each of at most `longest` bytes if that can be.
 fn expressions(selector: &Selector, longest: usize) -> Vec<String> {
     let whole = expression(selector);
-    let widest = selector.0.iter().max_by_key(|(_, values)| values.len());
+    let widest = selector.iter().max_by_key(|(_, values)| values.len());
     match widest {
         Some((key, values)) if whole.len() > longest && values.len() > 1 => {
-            let values: Vec<&String> = values.iter().collect();
-            let halves = values.chunks(values.len().div_ceil(2)).map(|half| {
-                let mut part = selector.clone();
-                let half = half.iter().map(|value| (*value).clone());
-                part.0.insert(key.clone(), half.collect());
-                part
-            });
+            let values: Vec<&str> = values.iter().collect();
+            let halves = values.chunks(values.len().div_ceil(2));
+            let halves = halves.map(|half| selector.with(key, half.iter().copied().collect()));
             halves
                 .flat_map(|part| expressions(&part, longest))
                 .collect()
@@ -242,7 +238,7 @@ fn expressions(selector: &Selector, longest: usize) -> Vec<String> {
 }
 
 fn expression(selector: &Selector) -> String {
-    let terms: Vec<String> = (selector.0.iter())
+    let terms: Vec<String> = (selector.iter())
         .map(|(key, values)| match (values.len(), values.first()) {
             (1, Some(value)) => format!("{key} == {}", quoted(value)),
             _ => format!(

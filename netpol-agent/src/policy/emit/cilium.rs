@@ -8,7 +8,7 @@
 //!   [`remarks`] says so.
 //! - One list of ports holds at most 40.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::yaml::{self, Comments};
 use super::{evidence, head};
 use crate::policy::finding::{Finding, Unenforced};
 use crate::policy::model::{
-    Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
+    Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support, Texts,
 };
 use crate::policy::text::list;
 
@@ -190,15 +190,12 @@ fn word(entity: Entity) -> Value {
 }
 
 /// A selector of endpoints; without namespaces, of the policy's own.
-fn endpoints(namespaces: Option<&BTreeSet<String>>, pods: &Selector) -> Value {
-    let labels = pods.0.iter();
-    let mut labels: BTreeMap<String, BTreeSet<String>> = labels
-        .map(|(key, values)| (format!("k8s:{key}"), values.clone()))
-        .collect();
-    if let Some(namespaces) = namespaces {
-        labels.insert(NAMESPACE.to_owned(), namespaces.clone());
-    }
-    kubernetes::ordered(json!(kubernetes::selector(&Selector(labels))))
+fn endpoints(namespaces: Option<&Texts>, pods: &Selector) -> Value {
+    let labels = pods.iter();
+    let labels = labels.map(|(key, values)| (format!("k8s:{key}").into(), values.clone()));
+    let namespaces = namespaces.map(|namespaces| (NAMESPACE.into(), namespaces.clone()));
+    let labels: Selector = labels.chain(namespaces).collect();
+    kubernetes::ordered(json!(kubernetes::selector(&labels)))
 }
 
 fn ports(specs: &[PortSpec]) -> Vec<Value> {
@@ -218,7 +215,7 @@ fn port(spec: &PortSpec) -> Value {
 }
 
 /// The keys of all labels that a policy selects by.
-fn keys(policy: &Policy) -> BTreeSet<&String> {
+fn keys(policy: &Policy) -> BTreeSet<&str> {
     let rules = policy.ingress.iter().chain(&policy.egress);
     let peers = rules.flat_map(|rule| &rule.peers);
     let selectors = peers.filter_map(|peer| match peer {
@@ -227,6 +224,6 @@ fn keys(policy: &Policy) -> BTreeSet<&String> {
     });
     selectors
         .chain([&policy.subject])
-        .flat_map(|selector| selector.0.keys())
+        .flat_map(|selector| selector.keys())
         .collect()
 }

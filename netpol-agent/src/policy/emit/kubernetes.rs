@@ -1,6 +1,6 @@
 //! `networking.k8s.io/v1` NetworkPolicies: as objects, as YAML with the evidence in comments, as a JSON list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::yaml::{self, Comments};
 use super::{evidence, head};
-use crate::policy::model::{Direction, Policy, PolicyPeer, PortSpec, Rule, Selector};
+use crate::policy::model::{Direction, Policy, PolicyPeer, PortSpec, Rule, Selector, Texts};
 
 /// The label of every namespace that holds its name; the API server sets it.
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -160,22 +160,22 @@ fn addresses(block: &IpNet, except: Option<Vec<String>>) -> NetworkPolicyPeer {
 }
 
 /// The namespaces of these names.
-fn by_name(namespaces: &BTreeSet<String>) -> LabelSelector {
-    let labels = BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespaces.clone())]);
-    selector(&Selector(labels))
+fn by_name(namespaces: &Texts) -> LabelSelector {
+    let label = (NAMESPACE_NAME.into(), namespaces.clone());
+    selector(&[label].into_iter().collect())
 }
 
 /// Single values as `matchLabels`, several as `In`.
 pub(super) fn selector(selector: &Selector) -> LabelSelector {
     let mut labels = BTreeMap::new();
     let mut expressions = Vec::new();
-    for (key, values) in &selector.0 {
+    for (key, values) in selector.iter() {
         match (values.len(), values.first()) {
-            (1, Some(value)) => drop(labels.insert(key.clone(), value.clone())),
+            (1, Some(value)) => drop(labels.insert(key.to_owned(), value.to_owned())),
             _ => expressions.push(LabelSelectorRequirement {
-                key: key.clone(),
+                key: key.to_owned(),
                 operator: "In".to_owned(),
-                values: Some(values.iter().cloned().collect()),
+                values: Some(values.iter().map(str::to_owned).collect()),
             }),
         }
     }

@@ -11,12 +11,12 @@ use super::{File, Format, HEADER, calico, cilium};
 use crate::identity::{EdgeId, Peer};
 use crate::policy::model::{
     Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
+    Texts,
 };
 use crate::policy::read;
 
 fn selector(key: &str, values: &[&str]) -> Selector {
-    let values = values.iter().map(|value| (*value).to_owned());
-    Selector([(key.to_owned(), values.collect())].into())
+    Selector::default().with(key, values.iter().copied().collect())
 }
 
 fn tcp(port: u16) -> PortSpec {
@@ -85,7 +85,7 @@ fn all(policies: &[Policy]) -> Vec<(Format, Vec<String>)> {
 #[test]
 fn strange_names_stay_text_everywhere() {
     let strange = "${a} %{b} {{ c }} {% d %} \"e\" \\ # f: g\nh";
-    let namespaces = BTreeSet::from([strange.to_owned()]);
+    let namespaces = Texts::from_iter([strange]);
     let peer = PolicyPeer::Pods {
         namespaces: Some(namespaces),
         pods: selector("app", &["api"]),
@@ -151,12 +151,12 @@ fn long_lists_are_cut_and_mean_the_same() {
         let [high, low] = (2 * number).to_be_bytes();
         PolicyPeer::Block(IpAddr::from([198, 51, high, low]).into())
     });
-    let namespaces: BTreeSet<String> = (0..60)
+    let namespaces: Texts = (0..60)
         .map(|number| format!("namespace-{number:050}"))
         .collect();
     let pods = PolicyPeer::Pods {
         namespaces: Some(namespaces.clone()),
-        pods: Selector([("app".to_owned(), namespaces)].into()),
+        pods: Selector::default().with("app", namespaces),
     };
     let policy = policy(
         "shop",

@@ -313,13 +313,13 @@ fn selector(scene: &Scene<'_>, workload: &WorkloadName) -> LabelSelector {
         };
     };
     let (mut labels, mut expressions) = (Labels::new(), Vec::new());
-    for (key, values) in lasting.0 {
+    for (key, values) in lasting.iter() {
         match (values.len(), values.first()) {
-            (1, Some(value)) => drop(labels.insert(key, value.clone())),
+            (1, Some(value)) => drop(labels.insert(key.to_owned(), value.to_owned())),
             _ => expressions.push(LabelSelectorRequirement {
-                key,
+                key: key.to_owned(),
                 operator: "In".to_owned(),
-                values: Some(values.into_iter().collect()),
+                values: Some(values.iter().map(str::to_owned).collect()),
             }),
         }
     }

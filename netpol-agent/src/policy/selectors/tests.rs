@@ -31,9 +31,9 @@ fn chosen(workloads: &[(&str, Template<'_>, &[Template<'_>])]) -> Result<Vec<Str
     let cluster = cluster(workloads);
     let selector = Selectors::new(&cluster).of(&WorkloadName::new("n", "Deployment", "w"));
     match selector {
-        Ok(Selector(keys)) => Ok(keys
-            .into_iter()
-            .map(|(key, values)| format!("{key}={}", values.into_iter().next().unwrap()))
+        Ok(selector) => Ok(selector
+            .iter()
+            .map(|(key, values)| format!("{key}={}", values.first().unwrap()))
             .collect()),
         Err(unselectable) => Err(unselectable
             .clashes
@@ -172,10 +172,10 @@ fn a_search_that_is_cut_off_still_tells_apart() {
             },
         );
     }
-    let Selector(keys) = Selectors::new(&cluster)
+    let selector = Selectors::new(&cluster)
         .of(&WorkloadName::new("n", "Deployment", "w20"))
         .unwrap();
-    assert_eq!(keys.len(), 20);
+    assert_eq!(selector.keys().len(), 20);
 }
 
 /// One label does where two more telling ones would too; and of several single ones the most telling.

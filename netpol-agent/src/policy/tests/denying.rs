@@ -63,7 +63,7 @@ fn a_namespace_with_policies_is_denied_and_its_resolver_answers_it() {
         ]
     );
     assert_eq!(said(&proposal), [("CutOff", "idle".to_owned())]);
-    let namespace = PolicyPeer::Namespaces(["n".to_owned()].into());
+    let namespace = PolicyPeer::Namespaces(["n"].into_iter().collect());
     let lets_in = |rules: &[Rule]| rules.iter().any(|rule| rule.peers.contains(&namespace));
     for policy in &proposal.policies {
         let is_resolver = policy.workload == deployment("dns");

@@ -34,7 +34,7 @@ fn selectors(case: &Case) -> Vec<(&str, Selector)> {
 }
 
 fn matches(selector: &Selector, labels: &Labels) -> bool {
-    let mut keys = selector.0.iter();
+    let mut keys = selector.iter();
     keys.all(|(key, values)| labels.get(key).is_some_and(|value| values.contains(value)))
 }
 

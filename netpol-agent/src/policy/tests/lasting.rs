@@ -1,7 +1,7 @@
 //! Lasting: what is written today selects tomorrow's pods, of every kind of owner, as the inventory shows them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -17,6 +17,7 @@ use crate::inventory;
 use crate::policy::emit::{Format, kubernetes};
 use crate::policy::evaluate::{End, Pod};
 use crate::policy::finding::Finding;
+use crate::policy::model::Texts;
 use crate::policy::{Cluster, Direction, Dns, Options, Proposal, Synthesiser, synthesise};
 
 /// Kinds of owners: the group of those that own pods by way of something else, and of those that own them themselves.
@@ -401,8 +402,8 @@ proptest! {
             let pods = pods(&index(&owners, day, false));
             for policy in &proposal.policies {
                 for (workload, pod) in &pods {
-                    let wanted = |(key, values): (&String, &BTreeSet<String>)| pod.labels.get(key).is_some_and(|value| values.contains(value));
-                    let selected = policy.subject.0.iter().all(wanted);
+                    let wanted = |(key, values): (&str, &Texts)| pod.labels.get(key).is_some_and(|value| values.contains(value));
+                    let selected = policy.subject.iter().all(wanted);
                     prop_assert_eq!(selected, *workload == policy.workload, "{:?} and {:?} on day {}", policy.subject, pod, day);
                     for (other, client) in pods.iter().filter(|(other, _)| other != workload && selected) {
                         let mut client = client.clone();

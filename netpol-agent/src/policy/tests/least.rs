@@ -308,15 +308,13 @@ fn allows(rules: &[Rule], other: &Other, (protocol, port): (Protocol, u16)) -> b
     let is_peer = |peer: &PolicyPeer| match (peer, other) {
         (PolicyPeer::Block(block), Other::Address(address)) => block.contains(address),
         (PolicyPeer::Pods { namespaces, pods }, Other::Pods(namespace, labels)) => {
-            let mut keys = pods.0.iter();
+            let mut keys = pods.iter();
             let own = || *namespace == "own";
             namespaces
                 .as_ref()
                 .map_or_else(own, |names| names.contains(*namespace))
                 && keys.all(|(key, values)| {
-                    labels
-                        .get(key.as_str())
-                        .is_some_and(|value| values.contains(*value))
+                    labels.get(key).is_some_and(|value| values.contains(*value))
                 })
         }
         _ => false,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -13,7 +14,7 @@ use super::formats::{Stranger, Written};
 use crate::identity::objects::Labels;
 use crate::policy::Direction;
 use crate::policy::evaluate::Pod;
-use crate::policy::model::{Policy, PolicyPeer, PortSpec, Rule, Selector};
+use crate::policy::model::{Policy, PolicyPeer, PortSpec, Rule, Selector, Texts};
 use crate::policy::read::Asked;
 
 /// Addresses in, beside and outside of the blocks below.
@@ -48,24 +49,23 @@ const LEFT_OUT: [(usize, &str); 5] = [
 
 const PORTS: [u16; 5] = [1, 80, 81, 443, 65535];
 
-fn subset(of: &'static [&'static str], least: usize) -> impl Strategy<Value = BTreeSet<String>> {
+fn subset(of: &'static [&'static str], least: usize) -> impl Strategy<Value = Texts> {
     let words = prop::sample::subsequence(of, least..=of.len());
-    words.prop_map(|words| words.into_iter().map(str::to_owned).collect())
+    words.prop_map(Texts::from_iter)
 }
 
 fn any_selector(fewest: usize) -> impl Strategy<Value = Selector> {
     let keys = prop::sample::select(&["app", "tier", "example.com/a.b_c"][..]);
     let values = subset(&["x", "y", ""], 1);
-    let labels = prop::collection::btree_map(keys.prop_map(str::to_owned), values, fewest..3);
-    labels.prop_map(Selector)
+    let labels = prop::collection::btree_map(keys.prop_map(Arc::from), values, fewest..3);
+    labels.prop_map(Selector::from_iter)
 }
 
 fn any_labels() -> impl Strategy<Value = Labels> {
     any_selector(0).prop_map(|selector| {
-        let labels = selector.0.into_iter();
         let one =
-            |(key, values): (String, BTreeSet<String>)| Some((key, values.into_iter().next()?));
-        labels.filter_map(one).collect()
+            |(key, values): (&str, &Texts)| Some((key.to_owned(), values.first()?.to_owned()));
+        selector.iter().filter_map(one).collect()
     })
 }
 

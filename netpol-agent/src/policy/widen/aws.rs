@@ -110,7 +110,7 @@ fn services<'a>(
 
 /// Whether a service's selector, read as labels, is matched by a peer's.
 fn is_matched(selector: &Selector, service: &Service) -> bool {
-    let mut labels = selector.0.iter();
+    let mut labels = selector.iter();
     labels.all(|(key, values)| {
         service
             .selector

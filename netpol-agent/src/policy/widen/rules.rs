@@ -160,14 +160,15 @@ fn tidy(peers: Vec<PolicyPeer>) -> Vec<PolicyPeer> {
     let (mut namespaces, mut blocks, mut rest) = (BTreeSet::new(), Vec::new(), Vec::new());
     for peer in peers {
         match peer {
-            PolicyPeer::Namespaces(names) => namespaces.extend(names),
+            PolicyPeer::Namespaces(names) => namespaces.extend(names.iter().map(str::to_owned)),
             PolicyPeer::Block(block) => blocks.push(block),
             other => rest.push(other),
         }
     }
     let blocks = IpNet::aggregate(&blocks).into_iter();
     rest.extend(blocks.map(PolicyPeer::Block));
-    rest.extend((!namespaces.is_empty()).then_some(PolicyPeer::Namespaces(namespaces)));
+    let is_any = !namespaces.is_empty();
+    rest.extend(is_any.then(|| PolicyPeer::Namespaces(namespaces.into_iter().collect())));
     rest.sort();
     rest.dedup();
     rest
@@ -223,7 +224,7 @@ impl From<IpAddr> for Wide {
 impl From<Wide> for PolicyPeer {
     fn from(wide: Wide) -> Self {
         match wide {
-            Wide::Namespace(name) => Self::Namespaces([name].into()),
+            Wide::Namespace(name) => Self::Namespaces([name].into_iter().collect()),
             Wide::Block(Block { block, except }) if except.is_empty() => Self::Block(block),
             Wide::Block(Block { block, except }) => Self::BlockExcept { block, except },
         }

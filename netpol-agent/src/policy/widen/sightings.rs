@@ -25,7 +25,7 @@ impl AllSightings {
         for place in 0..workloads {
             let lessons = taught.lessons(place);
             for direction in Direction::ALL {
-                let learned = lessons.learned(direction);
+                let learned = lessons.learned(direction).iter();
                 learned.for_each(|learned| all.add(learned));
             }
         }
@@ -60,7 +60,7 @@ pub(in crate::policy) fn writers_of<'a>(
     server: &'a WorkloadName,
 ) -> impl Iterator<Item = &'a WorkloadName> {
     let is_client = move |lessons: &Lessons| {
-        let mut learned = lessons.learned(Direction::Egress);
+        let mut learned = lessons.learned(Direction::Egress).iter();
         learned.any(|one| matches!(one.peer(), Peer::Workload(name) if name == server))
     };
     let writers = workloads.filter(move |(name, lessons)| *name == server || is_client(lessons));
