@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use netpol_agent::aggregator::{Limits, Options, TlsSource, run};
+use netpol_agent::aggregator::{Keeping, Limits, Options, TlsSource, run};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -194,7 +194,7 @@ pub(crate) fn options(place: &Path, limits: Limits) -> Result<Options> {
         metrics_listen: ports.probes,
         namespace: OWN.to_owned(),
         kubeconfig: Some(file("kubeconfig")),
-        state_dir: file("state"),
+        keeping: Keeping::Directory(file("state")),
         retention: Duration::from_secs(30 * 24 * 3600),
         tls: TlsSource::Files {
             certificate: file("tls.crt"),

@@ -51,8 +51,9 @@ pub(crate) fn serve(place: &Path) -> Result<()> {
         let config = kube::Config::from_custom_kubeconfig(read, &chosen);
         let client = kube::Client::try_from(config.await?)?;
         let index = SharedIndex::new(Index::default());
-        std::fs::create_dir_all(&options.state_dir)?;
-        let store = Store::open(&options.state_dir.join("graph.db"))?;
+        let state = place.join("state");
+        std::fs::create_dir_all(&state)?;
+        let store = Store::open(&state.join("graph.db"))?;
         let keeping = keeper::Options {
             snapshots: None,
             ..keeper::Options::default()

@@ -16,17 +16,23 @@ const NAMESPACE: &str = "netpol-system";
 
 /// What the manifests grant to one of netpol's ServiceAccounts, hooks of the chart included.
 pub(crate) fn of_account(account: &str) -> BTreeSet<Right> {
-    let objects = manifests();
-    let user = user(account);
-    let bindings = objects.iter().filter(|object| {
-        let subjects = object["subjects"].as_array().into_iter().flatten();
-        let mut bound = subjects.filter(|subject| subject["name"] == account);
-        bound.next().is_some()
-    });
-    let granted: BTreeSet<Right> = bindings
-        .flat_map(|binding| of_binding(&objects, binding, &user))
-        .collect();
+    let (user, mut granted) = (user(account), of_objects(&manifests()));
+    granted.retain(|right| right.user == user);
     assert!(!granted.is_empty(), "nothing is granted to {account}");
+    granted
+}
+
+/// What the bindings among objects grant to ServiceAccounts, by the roles among them.
+pub(crate) fn of_objects(objects: &[Value]) -> BTreeSet<Right> {
+    let mut granted = BTreeSet::new();
+    for binding in objects {
+        let subjects = binding["subjects"].as_array().into_iter().flatten();
+        for subject in subjects.filter(|subject| subject["kind"] == "ServiceAccount") {
+            let (namespace, name) = (text(&subject["namespace"]), text(&subject["name"]));
+            let user = Account::of_service(&namespace, &name).user;
+            granted.extend(of_binding(objects, binding, &user));
+        }
+    }
     granted
 }
 
@@ -123,7 +129,10 @@ fn manifests() -> Vec<Value> {
 fn of_binding(objects: &[Value], binding: &Value, user: &str) -> BTreeSet<Right> {
     let wanted = &binding["roleRef"];
     let role = objects.iter().find(|object| {
-        object["kind"] == wanted["kind"] && object["metadata"]["name"] == wanted["name"]
+        let (kind, metadata) = (&object["kind"], &object["metadata"]);
+        let near =
+            kind == "ClusterRole" || metadata["namespace"] == binding["metadata"]["namespace"];
+        *kind == wanted["kind"] && metadata["name"] == wanted["name"] && near
     });
     let role = role.unwrap_or_else(|| panic!("no role for {binding}"));
     let namespace = text(&binding["metadata"]["namespace"]);

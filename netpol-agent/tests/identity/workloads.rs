@@ -29,13 +29,16 @@ fn view(name: &str) -> WorkloadView {
 /// The workload of a pod whose owner is not in the inventory.
 fn workload(api_version: &str, kind: &str, owner: &str, pod_labels: &[(&str, &str)]) -> String {
     let pod = Pod {
-        labels: labels(pod_labels),
-        owner: Some(OwnerReference {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            name: owner.to_owned(),
-            uid: String::new(),
-        }),
+        labels: labels(pod_labels).into(),
+        owner: Some(
+            OwnerReference {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                name: owner.to_owned(),
+                uid: String::new(),
+            }
+            .into(),
+        ),
         ..Pod::default()
     };
     let name = Index::default().workload_of(&pod);

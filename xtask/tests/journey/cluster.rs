@@ -16,7 +16,7 @@ use xtask::lab::topology::Node;
 use xtask::lab::{Lab, Options};
 
 use crate::double::ApiServer;
-use crate::double::auth::{Account, Right};
+use crate::double::auth::Account;
 use crate::forward::{self, Tunnels};
 use crate::service::{self, Replica};
 use crate::traffic::{Edge, Route};
@@ -88,20 +88,8 @@ impl Cluster {
 
     /// Makes tokens known: alice's, who may do everything, and those of netpol's own accounts.
     fn admit_people(&self) {
+        self.api.trust("alice");
         let mut world = self.api.world();
-        let alice = Account {
-            user: "alice".to_owned(),
-            ..Account::default()
-        };
-        let right = Right {
-            user: "alice".to_owned(),
-            verb: "*".to_owned(),
-            group: "*".to_owned(),
-            resource: "*".to_owned(),
-            namespace: String::new(),
-        };
-        world.rights.insert(right);
-        world.tokens.insert("alice".to_owned(), alice);
         for name in [AGENT, AGGREGATOR] {
             let account = Account::of_service(SYSTEM, name);
             world.tokens.insert(name.to_owned(), account);

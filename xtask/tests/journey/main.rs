@@ -8,7 +8,6 @@ mod cluster;
 #[path = "../../../netpol-agent/tests/double/mod.rs"]
 mod double;
 #[cfg(test)]
-#[expect(dead_code, reason = "tests/kubectl of netpol-agent uses all of it")]
 #[path = "../../../netpol-agent/tests/kubectl/forward.rs"]
 mod forward;
 #[cfg(test)]

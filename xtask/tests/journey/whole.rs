@@ -18,7 +18,9 @@ fn with_one_aggregator_that_is_restarted_and_killed() {
     journey.generate();
     journey.kubelet.end(Role::Aggregator(0), End::Killed);
     journey.audit_and_approve();
-    Node::ALL.map(|node| journey.kubelet.end(Role::Agent(node), End::Killed));
+    for node in Node::ALL {
+        journey.kubelet.end(Role::Agent(node), End::Killed);
+    }
     journey.kubelet.end(Role::Aggregator(0), End::Killed);
     journey.enforce();
     journey.off();

@@ -241,10 +241,7 @@ fn expression(selector: &Selector) -> String {
     let terms: Vec<String> = (selector.iter())
         .map(|(key, values)| match (values.len(), values.first()) {
             (1, Some(value)) => format!("{key} == {}", quoted(value)),
-            _ => format!(
-                "{key} in {{{}}}",
-                list(values.iter().map(|value| quoted(value)))
-            ),
+            _ => format!("{key} in {{{}}}", list(values.iter().map(quoted))),
         })
         .collect();
     terms.join(" && ")

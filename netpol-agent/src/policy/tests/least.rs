@@ -312,9 +312,9 @@ fn allows(rules: &[Rule], other: &Other, (protocol, port): (Protocol, u16)) -> b
             let own = || *namespace == "own";
             namespaces
                 .as_ref()
-                .map_or_else(own, |names| names.contains(*namespace))
+                .map_or_else(own, |names| names.contains(namespace))
                 && keys.all(|(key, values)| {
-                    labels.get(key).is_some_and(|value| values.contains(*value))
+                    labels.get(key).is_some_and(|value| values.contains(value))
                 })
         }
         _ => false,
