@@ -146,8 +146,13 @@ async fn is_ready_only_after_the_last_page_of_every_list() {
             watches == 11
         })
         .await;
+    watched
+        .until("what has come is known", |watched| {
+            watched.has_pod("test/p1")
+        })
+        .await;
+    assert!(!watched.has_pod("test/p7"));
     assert!(!*watched.ready.borrow());
-    assert!(!watched.has_pod("test/p1"), "a list goes in whole");
     server.world().held = None;
     server.announce();
     let mut watched = watched;

@@ -6,7 +6,7 @@ use netpol_common::words::Protocol;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::evaluate::random::{PORTS, addresses, any_policies, any_reading, any_world};
+use crate::policy::evaluate::random::{PORTS, Shown, addresses, any_policies, any_reading, any_world};
 use crate::policy::evaluate::{Connection, End, Evaluator, Pod};
 
 type Asked = BTreeSet<(Party, Party, Protocol, u16)>;
@@ -124,11 +124,11 @@ fn listed(changes: &[Change]) -> Asked {
 }
 
 /// Two sets of policies that have some in common.
-fn any_two() -> impl Strategy<Value = (Vec<NetworkPolicy>, Vec<NetworkPolicy>)> {
+fn any_two() -> impl Strategy<Value = (Shown<Vec<NetworkPolicy>>, Shown<Vec<NetworkPolicy>>)> {
     (any_policies(), any_policies(), 0usize..6).prop_map(|(before, other, kept)| {
         let kept = before.iter().take(kept).cloned();
-        let after = kept.chain(other.into_iter().take(2)).collect();
-        (before, after)
+        let after = kept.chain(other.0.into_iter().take(2)).collect();
+        (before, Shown(after))
     })
 }
 

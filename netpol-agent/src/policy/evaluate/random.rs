@@ -1,7 +1,9 @@
 //! Random small clusters and policies, in which everything that the specification speaks of occurs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -18,8 +20,73 @@ const VALUES: [&str; 3] = ["x", "y", "z"];
 const NAMES: [&str; 2] = ["web", "api"];
 const NODES: [&str; 3] = ["n0", "n1", "n2"];
 
+/// Something random that a counter-example shows as Kubernetes objects, a line each, which `check` and `explain` take too.
+#[derive(Clone)]
+pub(crate) struct Shown<T>(pub(crate) T);
+
+impl<T> Deref for Shown<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Shown<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Shown<World> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n--- inventory.yaml")?;
+        for (name, labels) in self.namespaces() {
+            let metadata = json!({"name": name, "labels": labels});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+            writeln!(f, "---\n{namespace}")?;
+        }
+        for (_, member) in self.pods() {
+            writeln!(f, "---\n{}", object(member))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Shown<Vec<NetworkPolicy>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n--- policies.yaml")?;
+        for policy in &self.0 {
+            let policy = serde_json::to_string(policy).map_err(|_| fmt::Error)?;
+            writeln!(f, "---\n{policy}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A pod as an inventory has it.
+fn object(member: &Member) -> Value {
+    let (pod, workload) = (&member.pod, &member.workload);
+    let ports = pod.named_ports.iter();
+    let ports = ports.map(|(name, protocol, port)| {
+        json!({"name": name, "protocol": protocol.to_string(), "containerPort": port})
+    });
+    let ports: Vec<Value> = ports.collect();
+    let addresses = member.addresses.iter();
+    let addresses: Vec<Value> = addresses.map(|address| json!({"ip": address})).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "namespace": pod.name.namespace, "name": pod.name.name, "labels": pod.labels,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": workload.kind, "name": workload.name, "controller": true}],
+        },
+        "spec": {"nodeName": pod.node, "hostNetwork": pod.host_network, "containers": [{"name": "c", "ports": ports}]},
+        "status": {"podIPs": addresses},
+    })
+}
+
 /// Any cluster: pods that differ in whatever policies look at, on few nodes.
-pub(crate) fn any_world() -> impl Strategy<Value = World> {
+pub(crate) fn any_world() -> impl Strategy<Value = Shown<World>> {
     let namespaces =
         prop::collection::btree_map(prop::sample::select(&NAMESPACES[..]), any_labels(), 0..=3);
     let members = prop::collection::vec(any_member(), 1..7);
@@ -29,24 +96,20 @@ pub(crate) fn any_world() -> impl Strategy<Value = World> {
             .map(|(name, labels)| (name.to_owned(), labels))
             .collect();
         let numbered = members.into_iter().enumerate();
-        World::new(
-            namespaces,
-            nodes(),
-            numbered.map(|(number, make)| make.at(number)).collect(),
-        )
+        let members = numbered.map(|(number, make)| make.at(number)).collect();
+        Shown(World::new(namespaces, nodes(), members))
     })
 }
 
 /// Any policies that the API server would take.
-pub(crate) fn any_policies() -> impl Strategy<Value = Vec<NetworkPolicy>> {
+pub(crate) fn any_policies() -> impl Strategy<Value = Shown<Vec<NetworkPolicy>>> {
     prop::collection::vec(any_policy(), 0..6).prop_map(|policies| {
         let numbered = policies.into_iter().enumerate();
-        numbered
-            .map(|(number, (namespace, spec))| {
-                let metadata = json!({"namespace": namespace, "name": format!("p{number}")});
-                serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
-            })
-            .collect()
+        let policies = numbered.map(|(number, (namespace, spec))| {
+            let metadata = json!({"namespace": namespace, "name": format!("p{number}")});
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        });
+        Shown(policies.collect())
     })
 }
 

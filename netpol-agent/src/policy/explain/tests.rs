@@ -1,6 +1,7 @@
 //! Explanations of random connections, judged by the evaluator: what is said of rules, and what a change brings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::cluster::Workload;
-use crate::policy::evaluate::random::{addresses, any_policies, any_reading, any_world};
+use crate::policy::evaluate::random::{Shown, addresses, any_policies, any_reading, any_world};
 use crate::policy::evaluate::{PodId, PortSet};
 use crate::policy::selectors::Selectors;
 use crate::policy::validate::validate;
@@ -18,16 +19,24 @@ use crate::policy::validate::validate;
 const PORTS: [u16; 4] = [80, 82, 8080, 8081];
 
 /// A cluster and a question about two of its ends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Case {
-    world: World,
+    world: Shown<World>,
     cluster: Cluster,
-    policies: Vec<NetworkPolicy>,
+    policies: Shown<Vec<NetworkPolicy>>,
     reading: Reading,
     from: Ends,
     to: Ends,
     protocol: Protocol,
     port: u16,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}{:?}", self.world, self.policies)?;
+        let (from, to, protocol, port) = (&self.from, &self.to, self.protocol, self.port);
+        writeln!(f, "--- asked\n{from:?} -> {to:?} {port}/{protocol}, {:?}", self.reading)
+    }
 }
 
 impl Case {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::names::{ObjectName, WorkloadName};
@@ -35,12 +36,22 @@ const KINDS: [&str; 10] = [
 ];
 
 /// An owner: its kind, the labels that last, and how many pods it has on either day.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Owner {
     kind: &'static str,
     number: usize,
     labels: Labels,
     pods: [usize; 2],
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let [today, tomorrow] = [0, 1].map(|day| self.pod_count(day));
+        let (kind, name) = (self.kind, self.name());
+        write!(f, "{kind} {name} {{{labels}}}, pods: {today}, then {tomorrow}")
+    }
 }
 
 fn any_owners() -> impl Strategy<Value = Vec<Owner>> {

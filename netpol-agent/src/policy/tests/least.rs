@@ -1,6 +1,7 @@
 //! Policies have the fewest rules, then entries of peers, then entries of ports: judged by trying everything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
@@ -16,10 +17,22 @@ use crate::policy::model::PolicyPeer;
 use crate::policy::{Cluster, Direction, Dns, Excess, Options, Policy, PortSpec, Rule, synthesise};
 
 /// Whoever may be at the other end of the edges of `own/Deployment/w`, as clients or as servers.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 enum Other {
     Pods(&'static str, BTreeMap<&'static str, &'static str>),
     Address(IpAddr),
+}
+
+impl fmt::Debug for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pods(namespace, labels) => {
+                let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+                write!(f, "{namespace}/{}", labels.collect::<Vec<_>>().join(","))
+            }
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 type Edges = BTreeSet<(Other, (Protocol, u16))>;
