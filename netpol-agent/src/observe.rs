@@ -9,6 +9,9 @@ use netpol_common::words::Protocol;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Addresses of a node's own interfaces, at most: there is an end to what is kept of one node.
+pub const NODE_ADDRESSES: usize = 4_096;
+
 /// The span within which the counts of an observer never fall: one life of one set of kernel maps.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 pub struct Epoch {

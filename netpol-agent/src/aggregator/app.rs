@@ -132,13 +132,30 @@ impl App {
     ///
     /// How long it is to wait.
     pub(super) fn take_edges(&self, observer: &str, count: usize) -> Result<(), Refusal> {
-        let known = self.keeper.snapshot();
-        let known = known.observers.get(observer).map_or(0, |state| state.edges);
-        if known > self.limits.edges_per_node {
-            return Err(Refusal::TooMany {
-                what: "this node has told more distinct edges than any can have",
-                wait: Duration::from_secs(600),
-            });
+        let snapshot = self.keeper.snapshot();
+        if let Some(known) = snapshot.observers.get(observer) {
+            let limits = &self.limits;
+            let bounds = [
+                (
+                    known.edges,
+                    limits.edges_per_node,
+                    "this node has told more distinct edges than any can have",
+                ),
+                (
+                    known.epochs,
+                    limits.epochs_per_node,
+                    "this node has told of more epochs than any can have",
+                ),
+                (
+                    known.lossy,
+                    limits.losses_per_node,
+                    "this node has told losses of more pods than any can have",
+                ),
+            ];
+            let wait = Duration::from_secs(600);
+            if let Some((.., what)) = bounds.into_iter().find(|(known, most, _)| known > most) {
+                return Err(Refusal::TooMany { what, wait });
+            }
         }
         #[expect(clippy::cast_precision_loss, reason = "edges of one delivery are few")]
         let count = count as f64;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(super) use crate::observe::NODE_ADDRESSES;
+
 /// How much is taken from whom, and how long it is waited for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -29,6 +31,10 @@ pub struct Limits {
     pub edges: (f64, f64),
     /// Distinct edges of one observer that are kept, over all its epochs.
     pub edges_per_node: usize,
+    /// Epochs of one observer that are kept.
+    pub epochs_per_node: usize,
+    /// Pods on interfaces of one observer of which losses are kept, over all its epochs.
+    pub losses_per_node: usize,
     /// Tokens from one address that turn out to be no good at once, and per second in the long run.
     pub failures: (f64, f64),
     /// Streams of flows that are open at the same time.
@@ -56,6 +62,8 @@ impl Default for Limits {
             requests: (20.0, 1.0),
             edges: (400_000.0, 10_000.0),
             edges_per_node: 500_000,
+            epochs_per_node: 1_000,
+            losses_per_node: 100_000,
             failures: (20.0, 0.5),
             followers: 64,
             readers: 4,
@@ -69,8 +77,6 @@ impl Default for Limits {
 pub(super) const EDGES: usize = 100_000;
 /// Losses of one batch.
 pub(super) const LOSSES: usize = 10_000;
-/// Addresses of a node's own interfaces.
-pub(super) const NODE_ADDRESSES: usize = 4_096;
 /// Batches of one delivery.
 pub(super) const BATCHES: usize = 1_000;
 /// Bytes of a name in Kubernetes, of a UID or a boot id.

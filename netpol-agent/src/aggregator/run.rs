@@ -70,7 +70,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
     } = kept;
     let (feed, ready) = feed(client.clone(), &index, options.retention);
     let resign = CancellationToken::new();
-    let (leader, standing) = stand(&client, &options, &resign);
+    let (leader, standing) = stand(&client, &options, ready.clone(), &resign);
     let (report, reported) = watch::channel(Report::default());
     let controller = controller::Options {
         settings: Settings {
@@ -113,7 +113,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         let fault = (!stands).then_some(AggregatorError::Fault("election"));
         running.fault().or(fault)
     };
-    let ended = wait(&stop, &tasks, &keeper, &index, fault).await;
+    let ended = wait(&stop, &tasks, &keeper, fault).await;
     tracing::info!("stopping");
     // From here on nothing is written. The Lease is released once nobody holds that this replica leads, so that another
     // one leads at once.
@@ -136,10 +136,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
     )
 }
 
-/// Stands for election, where there may be other replicas, until `resign` is cancelled.
+/// Stands for election, where there may be other replicas, until `resign` is cancelled: once every index is whole, since
+/// whoever leads without one keeps another from deciding.
 fn stand(
     client: &Client,
     options: &Options,
+    mut ready: watch::Receiver<bool>,
     resign: &CancellationToken,
 ) -> (Leader, Option<JoinHandle<()>>) {
     let Keeping::Shared { replica, .. } = &options.keeping else {
@@ -152,7 +154,16 @@ fn stand(
         config: lead::Config::default(),
     };
     let (leader, standing) = lead::run(client.clone(), &election, resign.clone());
-    (leader, Some(tokio::spawn(standing)))
+    let resign = resign.clone();
+    let stand = async move {
+        tokio::select! {
+            // It is never dropped while this replica aggregates.
+            _ = ready.wait_for(|ready| *ready) => {}
+            () = resign.cancelled() => {}
+        }
+        standing.await
+    };
+    (leader, Some(tokio::spawn(stand)))
 }
 
 /// Waits for the order to stop, or for a part that has ended by itself.
@@ -160,11 +171,9 @@ async fn wait(
     stop: &CancellationToken,
     tasks: &[(&'static str, JoinHandle<()>)],
     keeper: &Keeper,
-    index: &SharedIndex,
     fault: impl Fn() -> Option<AggregatorError>,
 ) -> Result<(), AggregatorError> {
     let mut look = tokio::time::interval(LOOK);
-    let mut changes = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -178,11 +187,6 @@ async fn wait(
         }
         if let Some((name, _)) = tasks.iter().find(|(_, task)| task.is_finished()) {
             return Err(AggregatorError::Fault(name));
-        }
-        // The watchers tell nobody; whoever makes something of the index looks at its version.
-        let now = index.read().changes();
-        if std::mem::replace(&mut changes, now) != now {
-            index.change(|_| ());
         }
     }
 }

@@ -94,7 +94,7 @@ impl Index {
         span: Option<Span>,
     ) -> Option<Result<(&Service, &ServicePort, bool), Unresolved>> {
         let mut lookup = self.services.at(address, to, span);
-        let by_node_port = lookup == Lookup::None && !self.nodes.owners(address, span).is_empty();
+        let by_node_port = lookup == Lookup::None && self.nodes.have(address, span);
         if by_node_port {
             lookup = self.services.at_node_port(to, span);
         }
@@ -153,12 +153,16 @@ impl Index {
         if !pods.is_empty() {
             return self.one_of(&address.to_string(), &pods);
         }
-        let nodes = self.nodes.owners(address, span);
+        let nodes = self.nodes.listed(address, span);
         if !nodes.is_empty() {
             return one_node(address, &nodes, near);
         }
         if self.is_api_address(address, span) {
             return Ok(End::of(Peer::ApiServer));
+        }
+        let nodes = self.nodes.reported(address, span);
+        if !nodes.is_empty() && !self.services.knows(address) {
+            return one_node(address, &nodes, near);
         }
         let hosts = self.pods.hosts_of(address);
         if !hosts.is_empty() {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::history::{self, History, Span, Validity};
 use super::objects::{Node, ObjectKey};
+use crate::observe::NODE_ADDRESSES;
 
 /// Every node known, present or gone.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +74,7 @@ impl Nodes {
             history.end(at);
         }
         if let Some(learned) = self.learned.get_mut(name) {
-            learned.update(&[], at);
+            learned.update(&BTreeSet::new(), at);
         }
     }
 
@@ -83,16 +84,15 @@ impl Nodes {
     /// at all is none: every node has some.
     pub(super) fn learn(&mut self, node: &str, addresses: &[IpAddr], at: Timestamp) {
         let wide = |address: &&IpAddr| !is_local(**address) && !address.is_unspecified();
-        let addresses: Vec<IpAddr> = addresses.iter().filter(wide).copied().collect();
+        let addresses: BTreeSet<IpAddr> = addresses.iter().filter(wide).copied().collect();
         if addresses.is_empty() {
             return;
         }
-        for address in &addresses {
-            let names = self.by_address.entry(*address).or_default();
+        let learned = self.learned.entry(node.to_owned()).or_default();
+        for address in learned.update(&addresses, at) {
+            let names = self.by_address.entry(address).or_default();
             names.insert(node.to_owned());
         }
-        let learned = self.learned.entry(node.to_owned()).or_default();
-        learned.update(&addresses, at);
     }
 
     /// The present nodes.
@@ -106,20 +106,52 @@ impl Nodes {
         let listed = object.into_iter().flat_map(|node| node.addresses.clone());
         let learned = self.learned.get(name).into_iter();
         let learned = learned.flat_map(|learned| learned.current());
+        let learned = learned.filter(|address| self.may_report(name, *address));
         listed.chain(learned).collect()
     }
 
-    /// The nodes that had an address within the span.
-    pub(super) fn owners(&self, address: IpAddr, span: Option<Span>) -> BTreeSet<&str> {
-        let names = self.by_address.get(&address).into_iter().flatten();
-        let had = |name: &&String| {
-            let object = self.objects.get(*name);
+    /// Whether any node had an address within the span.
+    pub(super) fn have(&self, address: IpAddr, span: Option<Span>) -> bool {
+        !self.listed(address, span).is_empty() || !self.reported(address, span).is_empty()
+    }
+
+    /// The nodes of whose objects an address was one within the span.
+    pub(super) fn listed(&self, address: IpAddr, span: Option<Span>) -> BTreeSet<&str> {
+        self.named(address, |name| {
+            let object = self.objects.get(name);
             let mut objects = object.into_iter().flat_map(|history| history.during(span));
-            let learned = self.learned.get(*name);
             objects.any(|node| node.addresses.contains(&address))
-                || learned.is_some_and(|learned| learned.had(address, span))
-        };
-        names.filter(had).map(String::as_str).collect()
+        })
+    }
+
+    /// The nodes whose agents said within the span that an address is their own. Whoever can speak as one node's agent
+    /// must not change what is learned of others: what a node gives its pods is no other node's, and an address that
+    /// is somebody's in the world is a node's only if its object says so.
+    pub(super) fn reported(&self, address: IpAddr, span: Option<Span>) -> BTreeSet<&str> {
+        let mut names = self.named(address, |name| {
+            let learned = self.learned.get(name);
+            learned.is_some_and(|learned| learned.had(address, span))
+                && self.may_report(name, address)
+        });
+        if !names.is_empty() && self.gives_pods(address) {
+            names.retain(|name| self.gives(name, address));
+        }
+        names
+    }
+
+    fn named(&self, address: IpAddr, had: impl Fn(&str) -> bool) -> BTreeSet<&str> {
+        let names = self.by_address.get(&address).into_iter().flatten();
+        names.map(String::as_str).filter(|name| had(name)).collect()
+    }
+
+    fn may_report(&self, name: &str, address: IpAddr) -> bool {
+        is_private(address) || self.gives(name, address)
+    }
+
+    /// Whether an address lies within a range that this node gives its pods addresses from.
+    fn gives(&self, name: &str, address: IpAddr) -> bool {
+        let mut nodes = self.objects.get(name).into_iter().flat_map(History::all);
+        nodes.any(|node| node.pod_cidrs.iter().any(|cidr| cidr.contains(&address)))
     }
 
     /// Whether an address lies within a range that a node gives its pods addresses from.
@@ -142,8 +174,8 @@ impl Nodes {
 
 impl Learned {
     /// Addresses of the first report have been there for who knows how long; later ones may have come at any time
-    /// since the report before.
-    fn update(&mut self, addresses: &[IpAddr], at: Timestamp) {
+    /// since the report before. Tells which ones are new. There is an end to what is kept of one node.
+    fn update(&mut self, addresses: &BTreeSet<IpAddr>, at: Timestamp) -> Vec<IpAddr> {
         for (address, validity) in &mut self.addresses {
             if !addresses.contains(address) {
                 validity.to.get_or_insert(at);
@@ -151,12 +183,14 @@ impl Learned {
         }
         let present: BTreeSet<IpAddr> = self.current().collect();
         let from = self.reported;
-        let new = addresses
+        let room = NODE_ADDRESSES.saturating_sub(self.addresses.len());
+        let new: Vec<IpAddr> = addresses.difference(&present).copied().take(room).collect();
+        let claims = new
             .iter()
-            .filter(|address| !present.contains(address));
-        self.addresses
-            .extend(new.map(|address| (*address, Validity { from, to: None })));
+            .map(|address| (*address, Validity { from, to: None }));
+        self.addresses.extend(claims);
         self.reported = Some(at);
+        new
     }
 
     fn current(&self) -> impl Iterator<Item = IpAddr> {
@@ -184,5 +218,22 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+    }
+}
+
+/// Whether an address is nobody's in particular in the world: of private networks (RFC 1918, RFC 4193), of what carriers
+/// share (RFC 6598), for benchmarks (RFC 2544) and for documentation (RFC 5737, RFC 3849).
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private()
+                || address.is_documentation()
+                || (first == 100 && second & 0xc0 == 64)
+                || (first == 198 && second & 0xfe == 18)
+        }
+        IpAddr::V6(address) => {
+            address.is_unique_local() || address.segments()[..2] == [0x2001, 0xdb8]
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -10,6 +10,8 @@ use crate::identity::Index;
 
 /// How soon it is looked again whether somebody still reads it.
 const READ: Duration = Duration::from_millis(1);
+/// For how long a change lets readers go first.
+const COURTESY: Duration = Duration::from_millis(200);
 
 /// One index, who changes it, and who wants to know.
 #[derive(Clone, Debug)]
@@ -28,7 +30,8 @@ impl SharedIndex {
         }
     }
 
-    /// Reads it. Hold the guard for a moment only: writers wait.
+    /// Reads it. Hold the guard for a moment only: writers wait. Whoever decides about all of the cluster holds it for
+    /// longer; see [`Self::change_quietly`].
     pub fn read(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,13 +39,19 @@ impl SharedIndex {
     /// Changes it, and tells everybody.
     pub fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
         let result = self.change_quietly(change);
-        self.changes.send_modify(|version| *version += 1);
+        self.announce();
         result
+    }
+
+    /// Tells everybody that it may have changed.
+    pub fn announce(&self) {
+        self.changes.send_modify(|version| *version += 1);
     }
 
     /// Changes something in it that does not matter to observers.
     pub fn change_quietly<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
-        loop {
+        let begin = Instant::now();
+        while begin.elapsed() < COURTESY {
             match self.index.try_write() {
                 Ok(mut index) => return change(&mut index),
                 Err(TryLockError::Poisoned(index)) => return change(&mut index.into_inner()),
@@ -50,6 +59,8 @@ impl SharedIndex {
                 Err(TryLockError::WouldBlock) => sleep(READ),
             }
         }
+        // But readers who take turns must not keep it waiting for ever.
+        change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The same, unless somebody is reading it just now.

@@ -41,6 +41,10 @@ pub struct ObserverState {
     pub last_batch: Option<Timestamp>,
     /// The edges that it told, each epoch's counted by itself.
     pub edges: usize,
+    /// The epochs that it told of.
+    pub epochs: usize,
+    /// The pods on its interfaces, each epoch's counted by themselves, of which it told losses.
+    pub lossy: usize,
     /// Everything that it could not see or keep.
     pub losses: Losses,
 }
@@ -108,6 +112,8 @@ fn state(ledger: &Ledger, observer: &str, losses: &mut Vec<PodLosses>) -> Observ
         let until = Timestamp::from_microsecond(epoch.time).ok();
         state.last_batch = state.last_batch.max(until);
         state.edges += epoch.edges.len();
+        state.epochs += 1;
+        state.lossy += epoch.losses.len();
         for ((_, pod), lost) in &epoch.losses {
             if *lost == Losses::default() {
                 continue;

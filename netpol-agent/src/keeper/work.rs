@@ -1,6 +1,6 @@
 //! The keeper's thread: the only one that writes to the store and to the ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,7 +44,6 @@ pub(super) struct Work {
 /// The addresses that an agent reported of its node.
 #[derive(Debug)]
 struct Report {
-    node: String,
     addresses: Vec<IpAddr>,
     at: Timestamp,
 }
@@ -59,8 +58,8 @@ pub(super) struct Worker {
     forget_at: Instant,
     /// The observer whose points were thinned last.
     thinned: Option<String>,
-    /// What agents have reported and the index does not know yet.
-    reports: Vec<Report>,
+    /// What agents have reported last, by node, and the index does not know yet.
+    reports: BTreeMap<String, Report>,
     committing: Trouble,
     tending: Trouble,
 }
@@ -74,7 +73,7 @@ impl Worker {
             tend_at: Instant::now() + TEND,
             forget_at: Instant::now(),
             thinned: None,
-            reports: Vec::new(),
+            reports: BTreeMap::new(),
             committing: Trouble::new("keeping batches"),
             tending: Trouble::new("looking after what is kept"),
         }
@@ -119,7 +118,10 @@ impl Worker {
         let said = kept.as_ref().map_err(|error| chain(error));
         self.committing.note(said);
         if kept.is_ok() {
-            self.learn(batches().map(AsRef::as_ref));
+            self.learn(batches().map(|batch| {
+                let addresses = batch.node_addresses.iter().copied();
+                (&*batch.observer, addresses.collect(), batch.time)
+            }));
             self.merge(told);
         }
         for work in group {
@@ -140,13 +142,15 @@ impl Worker {
         }
     }
 
-    fn learn<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) {
-        let reports = batches.map(|batch| Report {
-            node: batch.observer.clone(),
-            addresses: batch.node_addresses.clone(),
-            at: batch.time,
-        });
-        self.reports.extend(reports);
+    /// Notes what agents report of their nodes. A report of no address says nothing.
+    fn learn<'a>(&mut self, reports: impl Iterator<Item = (&'a str, Vec<IpAddr>, Timestamp)>) {
+        for (node, addresses, at) in reports.filter(|(_, addresses, _)| !addresses.is_empty()) {
+            let known = self.reports.get(node);
+            if known.is_none_or(|known| known.at <= at) {
+                self.reports
+                    .insert(node.to_owned(), Report { addresses, at });
+            }
+        }
         self.learn_reports();
     }
 
@@ -154,8 +158,8 @@ impl Worker {
     fn learn_reports(&mut self) {
         let reports = &mut self.reports;
         self.state.index.try_change_quietly(|index| {
-            for report in reports.drain(..) {
-                index.learn_node_addresses(&report.node, &report.addresses, report.at);
+            for (node, report) in std::mem::take(reports) {
+                index.learn_node_addresses(&node, &report.addresses, report.at);
             }
         });
     }
@@ -195,15 +199,11 @@ impl Worker {
             .store
             .read(&mut |place, row| told.push((place.clone(), row)));
         self.tending.note(read.map_err(|error| chain(&error)));
-        for (place, row) in &told {
-            let addresses: Vec<_> = row.node_addresses.iter().copied().collect();
-            if let Ok(at) = Timestamp::from_microsecond(row.epoch.time) {
-                let learn = |index: &mut Index| {
-                    index.learn_node_addresses(&place.observer, &addresses, at);
-                };
-                self.state.index.change_quietly(learn);
-            }
-        }
+        self.learn(told.iter().filter_map(|(place, row)| {
+            let addresses = row.node_addresses.iter().copied();
+            let at = Timestamp::from_microsecond(row.epoch.time).ok()?;
+            Some((&*place.observer, addresses.collect(), at))
+        }));
         self.merge(told);
     }
 

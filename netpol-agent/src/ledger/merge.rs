@@ -1,7 +1,7 @@
 //! Merging by maximum.
 
 use super::{Curve, EpochLedger, Interface, Ledger, Observer, Point, Told};
-use crate::observe::{Batch, Epoch, Losses, ObservedEdge, PodIdentity};
+use crate::observe::{Batch, Epoch, Losses, NODE_ADDRESSES, ObservedEdge, PodIdentity};
 
 /// One second, in microseconds: points are not kept closer than this.
 const SECOND: i64 = 1_000_000;
@@ -25,6 +25,16 @@ impl Ledger {
             if known.node_addresses.insert(address) {
                 let nodes = self.by_address.entry(address).or_default();
                 nodes.insert(observer.to_owned());
+            }
+            // Of too many, the same ones stay in whatever order they come.
+            if known.node_addresses.len() > NODE_ADDRESSES
+                && let Some(last) = known.node_addresses.pop_last()
+                && let Some(nodes) = self.by_address.get_mut(&last)
+            {
+                nodes.remove(observer);
+                if nodes.is_empty() {
+                    self.by_address.remove(&last);
+                }
             }
         }
         match known.epochs.get_mut(epoch) {

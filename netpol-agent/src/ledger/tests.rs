@@ -1,6 +1,7 @@
 //! Merging in any order, and the records that come of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use jiff::{Timestamp, ToSpan};
 use netpol_common::abi::Direction;
@@ -14,7 +15,8 @@ use super::{Ledger, records};
 use crate::graph::Resolve;
 use crate::identity::{Resolution, Sighting, Unresolved};
 use crate::observe::{
-    Batch, Epoch, Losses, ObservedEdge, ObservedKey, ObservedLosses, PodIdentity, Source,
+    Batch, Epoch, Losses, NODE_ADDRESSES, ObservedEdge, ObservedKey, ObservedLosses, PodIdentity,
+    Source,
 };
 
 /// Knows nobody, except that one address changed hands at one time.
@@ -385,4 +387,20 @@ fn points_of_long_ago_become_one_for_each_day() {
     // The first, one for each day older than two, and one for each hour since.
     assert!((50..=54).contains(&points[0]), "{points:?}");
     assert_eq!(established(&ledger), counts);
+}
+
+#[test]
+fn of_too_many_addresses_the_same_ones_are_kept_in_any_order() {
+    let of = |third: u8| {
+        let addresses = (0..=u8::MAX).map(|last| IpAddr::from([10, 0, third, last]));
+        Batch {
+            node_addresses: addresses.collect(),
+            ..batch(u64::from(third), "10:00:00", Vec::new())
+        }
+    };
+    let all: Vec<Batch> = (0..20).map(of).collect();
+    let turned: Vec<Batch> = all.iter().rev().cloned().collect();
+    let (one, other) = (merged(&all), merged(&turned));
+    assert_eq!(one, other);
+    assert_eq!(one.observers["node-a"].node_addresses.len(), NODE_ADDRESSES);
 }

@@ -109,7 +109,7 @@ impl Feed {
         match self {
             Self::Inventory(follower) => follower.look(index, now),
             // Watchers do not tell whether what they changed matters here; whoever reads compares.
-            Self::Cluster(_) => index.change(|_| ()),
+            Self::Cluster(_) => index.announce(),
         }
     }
 }

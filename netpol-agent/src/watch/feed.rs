@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::TryLockError;
-use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -25,8 +23,6 @@ use crate::inventory::convert::{FieldError, ToObject, owner_of_metadata};
 
 /// Names of skipped objects remembered, so that each is logged once.
 const SKIPPED: usize = 10_000;
-/// How soon it is looked again whether somebody still reads the index.
-const READ: Duration = Duration::from_millis(2);
 
 /// What the API server sends for an object: whole, or its metadata.
 pub(super) trait Item:
@@ -116,7 +112,10 @@ impl<N: Fn() -> Timestamp> Feed<'_, N> {
         match event {
             Event::Init => {
                 let kind = self.kind.clone();
-                let begun = self.change(|index| index.begin_list(Some(&kind))).await;
+                let begun = self
+                    .shared
+                    .change(|index| index.begin_list(Some(&kind)))
+                    .await;
                 self.listing = Some(begun);
             }
             Event::InitApply(item) => {
@@ -129,49 +128,28 @@ impl<N: Fn() -> Timestamp> Feed<'_, N> {
                         index.list(&mut listing, object, at);
                         listing
                     };
-                    self.listing = Some(self.change(change).await);
+                    self.listing = Some(self.shared.change(change).await);
                 }
             }
             Event::InitDone => {
                 if let Some(listing) = self.listing.take() {
-                    self.change(|index| index.end_list(listing, at)).await;
+                    self.shared
+                        .change(|index| index.end_list(listing, at))
+                        .await;
                 }
                 self.shared.listed(&self.kind);
             }
             Event::Apply(item) => {
                 if let Some(object) = self.decode(&item) {
-                    self.change(|index| index.apply(object, at)).await;
+                    self.shared.change(|index| index.apply(object, at)).await;
                 }
             }
             Event::Delete(item) => {
                 if let Some(key) = key(&self.kind, item.meta()) {
-                    self.change(|index| index.delete(&key, at)).await;
+                    self.shared.change(|index| index.delete(&key, at)).await;
                 }
             }
         }
-    }
-
-    /// Changes the index when nobody reads it. A writer that waited for the lock would make later readers wait too, and
-    /// whoever decides reads for long; it would also hold a thread that serves others.
-    async fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
-        let mut change = Some(change);
-        loop {
-            match self.try_change(&mut change) {
-                Some(done) => return done,
-                None => tokio::time::sleep(READ).await,
-            }
-        }
-    }
-
-    /// Takes the change and makes it, unless somebody is reading the index.
-    fn try_change<T, C: FnOnce(&mut Index) -> T>(&self, change: &mut Option<C>) -> Option<T> {
-        let index = match self.shared.index.try_write() {
-            Ok(index) => Some(index),
-            Err(TryLockError::Poisoned(index)) => Some(index.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        let mut index = index?;
-        change.take().map(|change| change(&mut index))
     }
 
     fn decode<K: Item>(&mut self, item: &K) -> Option<Object> {

@@ -8,8 +8,8 @@ mod feed;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
@@ -30,6 +30,9 @@ use feed::{Item, feed};
 
 /// How often the index is made to forget what is long gone.
 const PRUNING: Duration = Duration::from_secs(600);
+/// How soon it is looked again whether somebody still reads the index, and for how long readers go first.
+const READ: Duration = Duration::from_millis(2);
+const COURTESY: Duration = Duration::from_millis(200);
 
 /// What of a cluster goes into the index.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -175,10 +178,25 @@ impl<N: Fn() -> Timestamp> Shared<N> {
         loop {
             tokio::time::sleep(PRUNING.min(self.options.retention)).await;
             if let Ok(before) = (self.now)().checked_sub(self.options.retention) {
-                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                index.prune(before);
+                self.change(|index| index.prune(before)).await;
             }
         }
+    }
+
+    /// Changes the index when nobody reads it. A writer that waited for the lock would make later readers wait too, and
+    /// whoever decides reads for long; it would also hold a thread that serves others. So it waits only where readers
+    /// who take turns would keep it from ever being written.
+    async fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        let begin = Instant::now();
+        while begin.elapsed() < COURTESY {
+            match self.index.try_write() {
+                Ok(mut index) => return change(&mut index),
+                Err(TryLockError::Poisoned(index)) => return change(&mut index.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            tokio::time::sleep(READ).await;
+        }
+        change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that a kind has been listed whole.

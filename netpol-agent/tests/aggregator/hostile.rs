@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use jiff::{SignedDuration, Timestamp};
 use netpol_agent::aggregator::Limits;
+use netpol_agent::observe::{Batch, Losses, ObservedLosses};
 use netpol_agent::wire::encode;
 use reqwest::Body;
 use serde_json::{Value, json};
@@ -300,6 +301,56 @@ async fn a_flood_is_slowed_down_and_does_not_slow_others() {
     let own = delivery("n2", vec![batch("n2", 1, edges)]);
     assert_eq!(rig.deliver("two", &own).await.0, 200);
     assert_eq!(rig.refused("too-many").await, f64::from(refused));
+}
+
+#[tokio::test]
+async fn what_is_kept_of_one_node_has_an_end() {
+    let bounds = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits
+    };
+    for (limits, said) in [
+        (bounds(|limits| limits.edges_per_node = 0), "distinct edges"),
+        (bounds(|limits| limits.epochs_per_node = 0), "epochs"),
+        (bounds(|limits| limits.losses_per_node = 0), "losses"),
+    ] {
+        let rig = Rig::with(limits).await;
+        let told = |sequence| {
+            let mut batch = Batch::clone(&batch(
+                "n1",
+                sequence,
+                vec![edge(&pod("web", "web-uid"), 80)],
+            ));
+            batch.losses.push(ObservedLosses {
+                interface: 1,
+                pod: pod("web", "web-uid"),
+                losses: Losses {
+                    edges_lost: 1,
+                    ..Losses::default()
+                },
+            });
+            delivery("n1", vec![Arc::new(batch)])
+        };
+        assert_eq!(rig.deliver("one", &told(1)).await.0, 200);
+        // What is kept is looked at in the snapshot, which is made a moment later.
+        let begin = Instant::now();
+        let mut sequence = 1;
+        loop {
+            sequence += 1;
+            let (status, problem) = rig.deliver("one", &told(sequence)).await;
+            if status == 429 && problem["detail"].as_str().unwrap().contains(said) {
+                break;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(30),
+                "{said}: {status} {problem}"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let others = delivery("n2", vec![batch("n2", 1, vec![])]);
+        assert_eq!(rig.deliver("two", &others).await.0, 200);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use netpol_agent::node::links::{self, Link, LinkEvent, LinkWatcher, WatchOptions
 use netpol_agent::node::netlink::NetlinkError;
 use netpol_agent::node::netns::Numbers;
 use netpol_agent::node::processes::inhabitants;
+use netpol_agent::node::spoken;
 
 use crate::pods::{self, Node, Sandbox, run};
 
@@ -251,6 +252,29 @@ fn the_nodes_addresses_are_those_of_all_its_interfaces() {
         "{:?}",
         pod.addresses
     );
+}
+
+#[test]
+fn a_namespace_is_silent_until_somebody_in_it_speaks() {
+    let _node = Node::new();
+    let sandbox = Sandbox::new();
+    add_veth("pod", &sandbox);
+    run("ip", &["link", "set", "pod", "up"]);
+    sandbox.run("ip", &["link", "set", "eth0", "up"]);
+    sandbox.run("ip", &["link", "set", "lo", "up"]);
+    let links = links::scan().unwrap();
+    let namespace = links.iter().find_map(|link| link.netnsid).unwrap();
+    let silent = |carried| {
+        let carried = BTreeMap::from([(namespace, carried)]);
+        spoken::silent(Path::new("/proc"), &carried).contains(&namespace)
+    };
+    assert!(silent(0));
+    assert!(!silent(1_000), "nobody in its own kernel sent so many");
+    sandbox.enter(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    });
+    assert!(!silent(0));
 }
 
 #[test]

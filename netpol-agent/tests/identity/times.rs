@@ -391,6 +391,81 @@ fn addresses_that_agents_report_are_their_nodes() {
 }
 
 #[test]
+fn an_agent_reports_nothing_that_is_others() {
+    let mut index = nodes();
+    apply(
+        &mut index,
+        "{apiVersion: v1, kind: Node, metadata: {name: c}, spec: {podCIDRs: [\"2001:4860::/64\"]}, status: {addresses: [{type: InternalIP, address: 192.168.0.3}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}, addressType: IPv4, endpoints: [{addresses: [192.168.7.7]}], ports: [{port: 6443}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: s, namespace: t}, spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}}",
+        "09:00:00",
+    );
+    apply(
+        &mut index,
+        &running("one", "10:00:00", "10.1.0.9"),
+        "10:00:00",
+    );
+    let report = [
+        "192.168.0.1",
+        "192.168.7.7",
+        "10.1.0.1",
+        "10.96.0.1",
+        "8.8.8.8",
+        "2001:4860::1",
+        "2001:4870::1",
+        "172.17.0.1",
+    ];
+    let before: Vec<String> = report
+        .iter()
+        .map(|address| resolve(&index, &to(address)))
+        .collect();
+    let report: Vec<_> = report.map(|each| each.parse().expect("an address")).into();
+    index.learn_node_addresses("c", &report, at("10:00:00"));
+    let after: Vec<String> = report
+        .iter()
+        .map(|address| resolve(&index, &to(&address.to_string())))
+        .collect();
+    assert_eq!(after[..5], before[..5]);
+    assert_eq!(
+        after[5], "t/Pod/one -> node c:443/TCP",
+        "of its own range of pods"
+    );
+    assert_eq!(after[6], before[6]);
+    assert_eq!(after[7], "t/Pod/one -> node c:443/TCP");
+    let own = index.node_addresses("c");
+    assert!(!own.contains(&report[4]) && own.contains(&report[5]) && own.contains(&report[7]));
+}
+
+fn to(address: &str) -> String {
+    let address = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    };
+    format!("t/one -> {address}:443 @ 10:00:05 client")
+}
+
+#[test]
+fn what_an_agent_reports_has_an_end() {
+    let mut index = nodes();
+    for round in 0..3_u16 {
+        let many: Vec<_> = (0..4_000_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                format!("172.{}.{high}.{low}", 16 + round)
+                    .parse()
+                    .expect("an address")
+            })
+            .collect();
+        index.learn_node_addresses("a", &many, at(&format!("10:0{round}:00")));
+    }
+    let known = index.node_addresses("a").len();
+    assert!(known <= 4_097, "{known}: its own, and what was reported");
+}
+
+#[test]
 fn without_ranges_only_neighbours_of_known_pods_are_taken_for_pods() {
     let mut index = Index::default();
     apply(

@@ -124,8 +124,15 @@ impl Observer {
         if late.is_empty() {
             return;
         }
-        let namespaces = late.iter().filter_map(|(_, namespace)| *namespace);
-        let silent = silent(&self.options.bind.proc, &namespaces.collect());
+        let mut carried: BTreeMap<i32, u64> = BTreeMap::new();
+        for link in &links {
+            if let Some(namespace) = link.netnsid {
+                let sum = carried.entry(namespace).or_default();
+                *sum = sum.saturating_add(link.rx_packets);
+            }
+        }
+        carried.retain(|namespace, _| late.iter().any(|(_, other)| *other == Some(*namespace)));
+        let silent = silent(&self.options.bind.proc, &carried);
         for (handle, namespace) in late {
             if namespace.is_none_or(|namespace| !silent.contains(&namespace)) {
                 self.mark_gap(handle);

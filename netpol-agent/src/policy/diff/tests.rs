@@ -6,7 +6,9 @@ use netpol_common::words::Protocol;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::evaluate::random::{PORTS, Shown, addresses, any_policies, any_reading, any_world};
+use crate::policy::evaluate::random::{
+    PORTS, Shown, addresses, any_policies, any_reading, any_world,
+};
 use crate::policy::evaluate::{Connection, End, Evaluator, Pod};
 
 type Asked = BTreeSet<(Party, Party, Protocol, u16)>;

@@ -47,7 +47,7 @@ impl fmt::Debug for Shown<World> {
             writeln!(f, "---\n{namespace}")?;
         }
         for (_, member) in self.pods() {
-            writeln!(f, "---\n{}", object(member))?;
+            writeln!(f, "---\n{}", pod_object(member))?;
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ impl fmt::Debug for Shown<Vec<NetworkPolicy>> {
 }
 
 /// A pod as an inventory has it.
-fn object(member: &Member) -> Value {
+fn pod_object(member: &Member) -> Value {
     let (pod, workload) = (&member.pod, &member.workload);
     let ports = pod.named_ports.iter();
     let ports = ports.map(|(name, protocol, port)| {

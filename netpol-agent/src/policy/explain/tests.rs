@@ -35,7 +35,11 @@ impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}{:?}", self.world, self.policies)?;
         let (from, to, protocol, port) = (&self.from, &self.to, self.protocol, self.port);
-        writeln!(f, "--- asked\n{from:?} -> {to:?} {port}/{protocol}, {:?}", self.reading)
+        writeln!(
+            f,
+            "--- asked\n{from:?} -> {to:?} {port}/{protocol}, {:?}",
+            self.reading
+        )
     }
 }
 

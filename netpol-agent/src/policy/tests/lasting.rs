@@ -46,11 +46,17 @@ struct Owner {
 
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
         let labels = labels.collect::<Vec<_>>().join(",");
         let [today, tomorrow] = [0, 1].map(|day| self.pod_count(day));
         let (kind, name) = (self.kind, self.name());
-        write!(f, "{kind} {name} {{{labels}}}, pods: {today}, then {tomorrow}")
+        write!(
+            f,
+            "{kind} {name} {{{labels}}}, pods: {today}, then {tomorrow}"
+        )
     }
 }
 

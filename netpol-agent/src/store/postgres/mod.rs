@@ -124,9 +124,15 @@ impl Storage for Postgres {
             Ok((now, rows))
         };
         let (now, rows) = self.connection.read(read)?;
+        let mut wrong = None;
         for (row, is_page) in rows {
-            let row = self.row(&row, is_page)?;
-            each(row)?;
+            // Another replica may be of a later version; what else there is counts all the same.
+            let taken = self.row(&row, is_page).and_then(&mut *each);
+            wrong = wrong.or(taken.err());
+        }
+        if let Some(wrong) = wrong {
+            // It is read again, and nothing is folded away before it could be.
+            return Err(wrong);
         }
         self.position = Some(now);
         Ok(())

@@ -79,12 +79,11 @@ fn check(url: &str) -> Result<(), &'static str> {
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or("it does not begin with postgresql://")?;
-    match rest.split_once('?') {
-        Some((_, parameters)) if parameters.contains('@') => {
-            Err("a ? or @ in a password is to be written as %3F or %40")
-        }
-        _ => Ok(()),
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    if place.matches('@').count() > 1 || parameters.contains('@') {
+        return Err("a ? or @ in a password is to be written as %3F or %40");
     }
+    Ok(())
 }
 
 /// Takes out what the driver does not know: `sslrootcert`, and the modes of libpq that are stricter than `require`, which
@@ -184,6 +183,21 @@ mod tests {
         assert_eq!((roots, verifies), (Some(PathBuf::from("/ca.crt")), true));
         let plain = "postgresql:///netpol?host=/run/db";
         assert_eq!(split(plain), (plain.to_owned(), None, false));
+    }
+
+    #[test]
+    fn a_password_with_signs_of_urls_is_refused_without_a_part_of_it() {
+        for bad in [
+            "postgresql://me:pass@word@db:5432/netpol",
+            "postgresql://me:pass?word@db:5432/netpol",
+        ] {
+            let error = parse(bad).err().unwrap().to_string();
+            assert!(error.contains("%40"), "{error}");
+            assert!(
+                !error.contains("pass") && !error.contains("word@"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
