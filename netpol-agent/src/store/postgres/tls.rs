@@ -188,15 +188,12 @@ mod tests {
     #[test]
     fn a_password_with_signs_of_urls_is_refused_without_a_part_of_it() {
         for bad in [
-            "postgresql://me:pass@word@db:5432/netpol",
-            "postgresql://me:pass?word@db:5432/netpol",
+            "postgresql://me:s3c@ret@db:5432/netpol",
+            "postgresql://me:s3c?ret@db:5432/netpol",
         ] {
             let error = parse(bad).err().unwrap().to_string();
             assert!(error.contains("%40"), "{error}");
-            assert!(
-                !error.contains("pass") && !error.contains("word@"),
-                "{error}"
-            );
+            assert!(!error.contains("s3c") && !error.contains("ret@"), "{error}");
         }
     }
 
