@@ -128,7 +128,8 @@ fn learn(
             (true, true) => subject.edges = synthesiser.learned_edges_of(&subject.workload),
             (false, _) => {
                 let learned = synthesiser.learned_edges(&subject.workload);
-                subject.settle(learned, facts, cluster);
+                let rejected = synthesiser.rejected_edges(&subject.workload);
+                subject.settle((learned, rejected), facts, cluster);
             }
         }
     }

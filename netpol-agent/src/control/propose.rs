@@ -28,7 +28,9 @@ pub(super) fn propose(subjects: &mut [Subject<'_>], cluster: &Cluster, settings:
     if subjects.iter().all(Subject::is_plain) {
         return;
     }
-    let graph = edges::graph(subjects.iter().map(|subject| &subject.rests_on));
+    // What is denied is rejected by the options, and makes no rule: it only makes a policy where nothing else does.
+    let all = subjects.iter();
+    let graph = edges::graph(all.flat_map(|subject| [&subject.rests_on, &subject.denied]));
     let options = options(subjects, settings);
     let proposal = synthesise_for(&graph, cluster, &options);
     let others = subjects.iter_mut().filter(|subject| !subject.is_plain());

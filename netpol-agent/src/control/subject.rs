@@ -41,6 +41,9 @@ pub(super) struct Subject<'a> {
     pub(super) too_many: bool,
     /// The edges that the proposal rests on and whose other end is there, unless it is [plain](Self::is_plain).
     pub(super) rests_on: Sides,
+    /// The edges that it would rest on if nobody had rejected them, unless it is [plain](Self::is_plain). A rejection of
+    /// what was never seen is not among them: it would cut off a workload without edges.
+    pub(super) denied: Sides,
     /// How many edges the proposal rests on.
     pub(super) edges: usize,
     pub(super) absent: usize,
@@ -122,6 +125,7 @@ impl<'a> Subject<'a> {
             frozen: None,
             too_many: false,
             rests_on: Sides::default(),
+            denied: Sides::default(),
             edges: 0,
             absent: 0,
             policy: None,
@@ -184,8 +188,13 @@ impl<'a> Subject<'a> {
         self.way = mode::transition(before.mode, self.chosen.mode);
     }
 
-    /// Settles what the proposal rests on, given what was learned.
-    pub(super) fn settle(&mut self, learned: Sides, facts: &Facts<'_>, cluster: &Cluster) {
+    /// Settles what the proposal rests on, given what was learned, and what would have been if nobody had rejected it.
+    pub(super) fn settle(
+        &mut self,
+        (learned, mut denied): (Sides, Sides),
+        facts: &Facts<'_>,
+        cluster: &Cluster,
+    ) {
         self.learned = learned;
         if self.way.edges != Edges::Live && !self.is_namespace() {
             let kept = self
@@ -200,11 +209,13 @@ impl<'a> Subject<'a> {
             None => self.learned.clone(),
         };
         let approved = edges::sides_of(&self.approved, &self.workload);
-        for (side, approved) in all.iter_mut().zip(approved) {
+        for ((side, approved), denied) in all.iter_mut().zip(approved).zip(&mut denied) {
             side.extend(approved);
+            denied.extend(side.intersection(&self.rejected).cloned());
             side.retain(|edge| !self.rejected.contains(edge));
         }
         if self.way.proposes {
+            self.denied = denied;
             self.edges = all.iter().map(BTreeSet::len).sum();
             self.absent = edges::drop_absent(&mut all, cluster);
             self.rests_on = all;

@@ -46,7 +46,7 @@ impl<'p> Making<'p> {
             let clients = proposer.workloads.iter().enumerate();
             let clients = clients
                 .filter(|(place, (_, known))| {
-                    matches!(known.selector, Some(Ok(_))) && taught.any(*place)
+                    matches!(known.selector, Some(Ok(_))) && taught.make_policy(*place)
                 })
                 .map(|(_, (name, _))| name)
                 .filter(|name| making.dns(name) == Dns::Always);
@@ -87,7 +87,7 @@ impl<'p> Making<'p> {
             let asked = options.namespace(&name.namespace).default_deny;
             let mut resolvers = self.proposer.cluster.resolvers.iter();
             let answers = resolvers.any(|(own, _)| own == name);
-            if !asked || known.host_network || !(self.taught.any(place) || answers) {
+            if !asked || known.host_network || !(self.taught.make_policy(place) || answers) {
                 continue;
             }
             let lessons = self.taught.lessons(place);
@@ -112,7 +112,7 @@ impl<'p> Making<'p> {
     pub(super) fn cut_off(&self, namespace: &str) -> Vec<Finding> {
         let all = self.proposer.workloads.iter().enumerate();
         let without = all.filter(|(place, (name, known))| {
-            name.namespace == namespace && !known.host_network && !self.taught.any(*place)
+            name.namespace == namespace && !known.host_network && !self.taught.make_policy(*place)
         });
         let workloads = without.map(|(_, (name, _))| WorkloadName::clone(name));
         workloads

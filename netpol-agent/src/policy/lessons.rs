@@ -57,9 +57,17 @@ pub(super) trait Taught: Sync {
     /// What one learned.
     fn lessons(&self, place: usize) -> Cow<'_, Lessons>;
 
-    /// Whether anything that it learned makes a rule.
-    fn any(&self, place: usize) -> bool {
-        self.lessons(place).any()
+    /// Whether what it learned makes a policy.
+    fn make_policy(&self, place: usize) -> bool {
+        self.lessons(place).make_policy()
+    }
+}
+
+impl Seen {
+    /// Whether it makes a policy: it makes a rule, or would if nobody had rejected it. What is rejected is to be denied,
+    /// so that a workload which has nothing else gets a policy without rules.
+    pub(super) fn makes_policy(&self) -> bool {
+        self.learned.is_some() || self.told.is_rejected()
     }
 }
 
@@ -88,9 +96,19 @@ impl Lessons {
         &self.side(direction).learned
     }
 
-    /// Whether anything makes a rule.
-    pub(super) fn any(&self) -> bool {
-        !self.ingress.learned.is_empty() || !self.egress.learned.is_empty()
+    /// What would make a rule if nobody had rejected it.
+    pub(super) fn rejected(&self, direction: Direction) -> impl Iterator<Item = &Arc<EdgeId>> {
+        let told = self.told(direction).iter();
+        told.filter(|(_, told)| told.is_rejected())
+            .map(|(edge, _)| edge)
+    }
+
+    /// Whether it makes a policy: see [`Seen::makes_policy`].
+    pub(super) fn make_policy(&self) -> bool {
+        let mut directions = Direction::ALL.into_iter();
+        directions.any(|direction| {
+            !self.learned(direction).is_empty() || self.rejected(direction).next().is_some()
+        })
     }
 
     /// How many edges are counted as `what`.
@@ -132,6 +150,11 @@ impl Side {
 impl Told {
     fn is_nothing(&self) -> bool {
         self.findings.is_empty() && self.counted.is_none()
+    }
+
+    fn is_rejected(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| matches!(finding, Finding::Rejected { .. }))
     }
 }
 

@@ -97,7 +97,7 @@ impl<'p> Making<'p> {
     ) -> Option<Policy> {
         let (name, known) = self.proposer.workloads.get_index(place)?;
         remark(name, &lessons, findings);
-        if !lessons.any() {
+        if !lessons.make_policy() {
             return None;
         }
         let mut lessons = lessons.into_owned();

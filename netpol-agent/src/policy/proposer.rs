@@ -106,7 +106,7 @@ impl<'a> Proposer<'a> {
         findings.extend(reject::unheard(&self.options, &findings));
         findings.extend(remarks::of_others(&self.cluster, |name| {
             let place = self.workloads.get_index_of(name);
-            place.is_some_and(|place| taught.any(place))
+            place.is_some_and(|place| taught.make_policy(place))
         }));
         policies.sort_by(|a: &Policy, b| {
             (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name))

@@ -18,11 +18,7 @@ pub(super) fn still_allowed(
     learned: &[Learned],
     direction: Direction,
 ) -> Vec<Told> {
-    let rejected = lessons.told(direction).iter().filter(|(_, told)| {
-        let mut findings = told.findings.iter();
-        findings.any(|finding| matches!(finding, Finding::Rejected { .. }))
-    });
-    let still = rejected.map(|(edge, _)| edge).filter(|edge| {
+    let still = lessons.rejected(direction).filter(|edge| {
         let other = peer(edge, direction);
         let mut allowing = learned.iter().filter(|one| allows(one, edge));
         allowing.any(|one| holds(writer, one, other))

@@ -14,7 +14,7 @@ use super::proposer::Proposer;
 use super::remarks;
 use crate::graph::FlowGraph;
 
-/// Proposes one policy for each workload with learned edges. The same graph, cluster and options always give the
+/// Proposes one policy for each workload with learned edges, also where a person rejected them all. The same graph, cluster and options always give the
 /// same proposal, whatever order they were put together in.
 #[must_use]
 pub fn synthesise(graph: &FlowGraph, cluster: &Cluster, options: &Options) -> Proposal {
@@ -63,13 +63,13 @@ impl Taught for AtOnce<'_> {
         Cow::Owned(lessons)
     }
 
-    fn any(&self, place: usize) -> bool {
+    fn make_policy(&self, place: usize) -> bool {
         let mut directions = Direction::ALL.into_iter();
         directions.any(|direction| {
             let mut edges = self.edges.edges(place, direction);
             edges.any(|edge| {
                 let seen = self.proposer.judge(edge, (place, direction));
-                seen.is_some_and(|seen| seen.learned.is_some())
+                seen.is_some_and(|seen| seen.makes_policy())
             })
         })
     }

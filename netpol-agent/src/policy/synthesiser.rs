@@ -60,7 +60,7 @@ impl<'a> Synthesiser<'a> {
         let making = Making::new(&self.proposer, &taught).0;
         let all = self.proposer.workloads.keys().zip(&self.lessons);
         let learned = all
-            .filter(|(_, lessons)| lessons.any())
+            .filter(|(_, lessons)| lessons.make_policy())
             .map(|(name, lessons)| {
                 let learned = |way| making.learned(name, lessons.learned(way).to_vec(), way);
                 let both = Direction::ALL.map(learned);
@@ -81,6 +81,19 @@ impl<'a> Synthesiser<'a> {
             learned
                 .map(|one| EdgeId::clone(&one.support.edge))
                 .collect()
+        })
+    }
+
+    /// The edges that would make rules of a workload's policy if nobody had rejected them, in the order of
+    /// [`Direction::ALL`].
+    #[must_use]
+    pub fn rejected_edges(&self, workload: &WorkloadName) -> [BTreeSet<EdgeId>; 2] {
+        let place = self.proposer.workloads.get_index_of(workload);
+        let lessons = place.map(|place| &self.lessons[place]);
+        Direction::ALL.map(|direction| {
+            let lessons = lessons.into_iter();
+            let rejected = lessons.flat_map(|lessons| lessons.rejected(direction));
+            rejected.map(|edge| EdgeId::clone(edge)).collect()
         })
     }
 
@@ -118,10 +131,10 @@ impl<'a> Synthesiser<'a> {
                 continue;
             };
             let lessons = &mut self.lessons[place];
-            let had_policy = lessons.any();
+            let had_policy = lessons.make_policy();
             lessons.side_mut(direction).insert(edge.id, seen);
             let always = self.proposer.options.workload(name).dns == Dns::Always;
-            if had_policy != lessons.any() && always {
+            if had_policy != lessons.make_policy() && always {
                 let resolvers = self.proposer.cluster.resolvers.iter();
                 changed.extend(resolvers.map(|(name, _)| name.clone()));
             }

@@ -395,3 +395,66 @@ fn a_namespace_denies_all_else_once_everything_in_it_is_in_force() {
     sim.settle();
     assert_eq!(sim.live(), ALL);
 }
+
+/// Whether the policy that is in force allows nothing in either direction.
+fn is_closed(sim: &Sim, policy: &str) -> bool {
+    let spec = sim.policies[&name(policy)].policy.spec.clone();
+    let spec = spec.unwrap_or_default();
+    let rules = spec.ingress.map_or(0, |rules| rules.len());
+    let rules = rules + spec.egress.map_or(0, |rules| rules.len());
+    rules == 0 && spec.policy_types.is_some_and(|types| types.len() == 2)
+}
+
+#[test]
+fn rejecting_the_only_edge_of_what_is_enforced_closes_it_until_that_is_taken_back() {
+    let mut sim = Sim::in_mode("enforce");
+    sim.roll_out();
+    let db = "shop/db-deployment";
+    let open = sim.policies[&name(db)].policy.spec.clone();
+    sim.want(db, |spec| spec.rejected.push(USUAL[2].to_owned()));
+    let written = sim.settle();
+    assert!(written.contains(&format!("apply {db}")), "{written:?}");
+    assert!(is_closed(&sim, db));
+    assert!(
+        !is_closed(&sim, "shop/api-deployment"),
+        "each end decides for itself"
+    );
+    let status = sim.status(db);
+    assert_eq!((status.counts.rules, status.counts.edges), (0, 0));
+    assert!(status.proposal.is_some() && status.applied.is_some());
+    sim.memory = Default::default();
+    assert_eq!(sim.round(), Vec::<String>::new(), "a new controller");
+    sim.want(db, |spec| spec.rejected.clear());
+    sim.settle();
+    assert_eq!(sim.policies[&name(db)].policy.spec, open);
+}
+
+#[test]
+fn an_only_edge_that_was_rejected_before_it_could_be_frozen_is_denied() {
+    let mut sim = Sim::new();
+    sim.settle();
+    let db = "shop/db-deployment";
+    sim.want(db, |spec| spec.rejected.push(USUAL[2].to_owned()));
+    sim.settle();
+    assert!(sim.status(db).proposal.is_some(), "learning proposes it");
+    sim.label("enforce");
+    sim.roll_out();
+    assert_eq!(sim.live(), ALL);
+    assert!(is_closed(&sim, db));
+}
+
+#[test]
+fn rejecting_what_was_never_seen_cuts_nobody_off() {
+    let mut sim = Sim::new();
+    let unused = "shop/Deployment/web -> shop/Deployment/db 9/TCP";
+    sim.records.retain(|record| record.port != 5432);
+    sim.see(USUAL[0], "established", 1);
+    sim.settle();
+    let db = "shop/db-deployment";
+    sim.want(db, |spec| spec.rejected.push(unused.to_owned()));
+    sim.settle();
+    sim.label("enforce");
+    sim.roll_out();
+    assert_eq!(sim.live(), ["shop/api-deployment", "shop/web-deployment"]);
+    assert!(sim.status(db).proposal.is_none());
+}

@@ -1,5 +1,6 @@
 //! Namespaces that are to deny all else, and options that differ between workloads: small clusters by hand.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -9,10 +10,13 @@ use netpol_common::words::Protocol;
 use super::small::{cluster, deployment, egress, graph, seen};
 use crate::graph::{Counts, Evidence, FlowGraph};
 use crate::identity::Peer;
+use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
-use crate::policy::options::OptionsFor;
-use crate::policy::{Cluster, Dns, OneWay, Options, Proposal, synthesise, synthesise_for};
+use crate::policy::options::{OptionsFor, RejectedEdge};
+use crate::policy::{
+    Cluster, Dns, OneWay, Options, Proposal, Synthesiser, synthesise, synthesise_for,
+};
 
 const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
 
@@ -100,6 +104,44 @@ fn a_namespace_without_policies_is_left_alone() {
     cluster.resolvers.clear();
     let proposal = denied(&cluster, &graph(&[]));
     assert_eq!((names(&proposal), said(&proposal)), (vec![], vec![]));
+}
+
+/// What is rejected is denied, also to a workload that has nothing else. Who has no edge is left alone, and a rejection of
+/// what was never seen cuts nobody off.
+#[test]
+fn a_workload_of_which_every_edge_is_rejected_is_closed() {
+    let cluster = cluster(&["api", "idle", "web"]);
+    let (edge, evidence) = seen("web", "api", 80, 1);
+    let options = Options {
+        reject: [RejectedEdge(edge.clone())].into(),
+        ..Options::default()
+    };
+    let proposal = synthesise(&graph(&[("web", "api", 80)]), &cluster, &options);
+    assert_eq!(names(&proposal), ["api-deployment", "web-deployment"]);
+    for policy in &proposal.policies {
+        let spec = kubernetes::object(policy).spec.unwrap_or_default();
+        let types = spec.policy_types.unwrap_or_default();
+        assert_eq!(types, ["Ingress", "Egress"], "{}", policy.name);
+        assert!(policy.ingress.is_empty() && policy.egress.is_empty());
+    }
+    let left_alone = |proposal: &Proposal| -> Vec<String> {
+        let findings = proposal.findings.iter();
+        let names = findings.filter_map(|finding| match finding {
+            Finding::NoPolicy { workload } => Some(workload.name.clone()),
+            _ => None,
+        });
+        names.collect()
+    };
+    assert_eq!(left_alone(&proposal), ["idle"]);
+    let mut synthesiser =
+        Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.clone().into()));
+    synthesiser.learn(&edge, &evidence);
+    assert_eq!(synthesiser.proposal(), proposal);
+    let [ingress, egress] = synthesiser.rejected_edges(&deployment("web"));
+    assert_eq!((ingress, egress), ([].into(), [edge].into()));
+    let unseen = synthesise(&graph(&[]), &cluster, &options);
+    assert_eq!(names(&unseen), [""; 0]);
+    assert_eq!(left_alone(&unseen), ["api", "idle", "web"]);
 }
 
 /// What a workload asks for holds of its own questions, at both ends, and of nobody else's.

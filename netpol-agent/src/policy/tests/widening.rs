@@ -268,6 +268,15 @@ proptest! {
             });
             prop_assert!(has_policy != excused, "{}: {:?}", name, proposal.findings);
         }
+        for rejected in &case.options.reject {
+            let (edge, evidence) = (&rejected.0, &case.graph.edges[&rejected.0]);
+            for (direction, end) in [(Direction::Ingress, &edge.server), (Direction::Egress, &edge.client)] {
+                let Peer::Workload(workload) = end else { continue };
+                let without = Finding::NoPolicy { workload: workload.clone() };
+                let learned = is_learned(&case, edge, evidence, direction);
+                prop_assert!(!(learned && proposal.findings.contains(&without)), "{}: {}", workload, rejected);
+            }
+        }
     }
 
     /// Every rejection is answered: it took an edge away, or nothing like it was learned.
