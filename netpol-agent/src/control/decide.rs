@@ -209,14 +209,20 @@ fn failing(
         .filter_map(|subject| Some((subject.workload.clone(), armed(subject)?.0)))
         .collect();
     memory.failures.retain(|name, _| all.contains_key(name));
-    let failed = rollback::failures(facts.graph, facts.index, &all);
+    let all_rejected = subjects
+        .iter()
+        .map(|subject| (&subject.workload, &subject.rejected));
+    let rejected = rollback::rejected(all_rejected);
+    let failed = rollback::failures(facts.graph, facts.index, &all, &rejected);
     let numbered = subjects.iter().enumerate();
     numbered
         .filter_map(|(place, subject)| {
             let (changed, trigger) = armed(subject)?;
             let count = failed.get(&subject.workload).copied().unwrap_or(0);
             let known = memory.failures.entry(subject.workload.clone()).or_default();
-            let number = known.look(changed, count, trigger.within, facts.now);
+            let rejected = rejected.get(&subject.workload).cloned();
+            let since = (changed, rejected.unwrap_or_default());
+            let number = known.look(since, count, trigger.within, facts.now);
             (number >= trigger.failures).then_some((place, number))
         })
         .collect()

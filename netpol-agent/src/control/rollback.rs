@@ -1,13 +1,13 @@
 //! Taking a policy off by itself when what worked before it fails.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use netpol_common::names::WorkloadName;
 
 use super::edges;
 use crate::graph::FlowGraph;
-use crate::identity::{Index, Peer};
+use crate::identity::{EdgeId, Index, Peer};
 use crate::policy::Direction;
 
 /// Looks that are remembered of a workload.
@@ -29,10 +29,16 @@ pub struct Trigger {
 )]
 pub struct InvalidTrigger(String);
 
+/// Since when failures are counted, and of which edges they are not.
+pub(super) type Since = (Timestamp, BTreeSet<EdgeId>);
+
+/// What people rejected of the edges of workloads, at either end: it fails because they wanted that.
+pub(super) type Rejected = BTreeMap<WorkloadName, BTreeSet<EdgeId>>;
+
 /// How often edges of a workload that were good have failed, look by look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
-    since: Option<Timestamp>,
+    since: Option<Since>,
     looks: VecDeque<(Timestamp, u64)>,
 }
 
@@ -61,17 +67,19 @@ impl std::str::FromStr for Trigger {
 
 impl Failures {
     /// Takes in how often edges have failed in all, for a policy that was applied at `since`; tells how often they have
-    /// within the trigger's time. What was before the first look after an apply does not count.
+    /// within the trigger's time. What was before the first look after an apply, or after somebody rejected an edge or
+    /// took that back, does not count.
     pub(super) fn look(
         &mut self,
-        since: Timestamp,
+        since: Since,
         all: u64,
         within: SignedDuration,
         now: Timestamp,
     ) -> u64 {
-        if self.since != Some(since) {
+        let since = Some(since);
+        if self.since != since {
             self.looks.clear();
-            self.since = Some(since);
+            self.since = since;
         }
         self.looks.push_back((now, all));
         let from = now.saturating_sub(within).unwrap_or(Timestamp::MIN);
@@ -83,13 +91,38 @@ impl Failures {
     }
 }
 
+/// What people rejected, each in the proposal of a workload.
+#[must_use]
+pub(super) fn rejected<'a>(
+    all: impl Iterator<Item = (&'a WorkloadName, &'a BTreeSet<EdgeId>)>,
+) -> Rejected {
+    let mut rejected = Rejected::new();
+    for (own, edge) in all.flat_map(|(own, edges)| edges.iter().map(move |edge| (own, edge))) {
+        let ends = Direction::ALL.map(|direction| edges::end(edge, direction));
+        let names = ends.into_iter().filter_map(|end| match end {
+            Peer::Workload(name) => Some(name),
+            _ => None,
+        });
+        let names: Vec<&WorkloadName> = names.collect();
+        if !names.contains(&own) {
+            continue;
+        }
+        for name in names {
+            let known = rejected.entry(name.clone()).or_default();
+            known.insert(edge.clone());
+        }
+    }
+    rejected
+}
+
 /// How often edges failed, by workload: those of its edges, at either end, that were answered before its policy was
-/// applied and whose server has ready endpoints still. `applied` tells when it was.
+/// applied, whose server has ready endpoints still, and that nobody rejected. `applied` tells when it was.
 #[must_use]
 pub(super) fn failures(
     graph: &FlowGraph,
     index: &Index,
     applied: &BTreeMap<WorkloadName, Timestamp>,
+    rejected: &Rejected,
 ) -> BTreeMap<WorkloadName, u64> {
     let mut ready: BTreeMap<&WorkloadName, bool> = BTreeMap::new();
     let mut all: BTreeMap<WorkloadName, u64> = BTreeMap::new();
@@ -116,7 +149,8 @@ pub(super) fn failures(
                 continue;
             };
             let before = |at: &Timestamp| view.first_seen.is_some_and(|first| first < *at);
-            if is_ready && applied.get(name).is_some_and(before) {
+            let is_wanted = !(rejected.get(name)).is_some_and(|edges| edges.contains(&**edge));
+            if is_ready && is_wanted && applied.get(name).is_some_and(before) {
                 let sum = all.entry(name.clone()).or_default();
                 *sum = sum.saturating_add(failed);
             }
@@ -160,7 +194,8 @@ mod tests {
     fn only_what_fails_after_the_first_look_and_within_the_time_counts() {
         let mut failures = Failures::default();
         let within = SignedDuration::from_secs(60);
-        let mut look = |since, all, now| failures.look(at(since), all, within, at(now));
+        let mut look =
+            |since, all, now| failures.look((at(since), BTreeSet::new()), all, within, at(now));
         assert_eq!(look(0, 100, 1), 0, "that was before");
         assert_eq!(look(0, 103, 10), 3);
         assert_eq!(look(0, 105, 50), 5);
@@ -174,7 +209,8 @@ mod tests {
     fn looks_are_bounded() {
         let mut failures = Failures::default();
         for second in 0..2_000 {
-            failures.look(at(0), 1, SignedDuration::from_mins(10), at(second / 10));
+            let since = (at(0), BTreeSet::new());
+            failures.look(since, 1, SignedDuration::from_mins(10), at(second / 10));
         }
         assert!(failures.looks.len() <= LOOKS);
     }

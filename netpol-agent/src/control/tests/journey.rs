@@ -458,3 +458,26 @@ fn rejecting_what_was_never_seen_cuts_nobody_off() {
     assert_eq!(sim.live(), ["shop/api-deployment", "shop/web-deployment"]);
     assert!(sim.status(db).proposal.is_none());
 }
+
+#[test]
+fn what_a_person_rejected_may_fail_without_a_rollback() {
+    let mut sim = Sim::new();
+    sim.shop().rollback_on = Some("5/5m".to_owned());
+    sim.settle();
+    sim.label("enforce");
+    sim.settle();
+    let web = "shop/web-deployment";
+    sim.want(web, |spec| spec.rejected.push(USUAL[1].to_owned()));
+    sim.settle();
+    sim.wait(SignedDuration::from_secs(40));
+    sim.see(USUAL[1], "unanswered", 50);
+    sim.settle();
+    assert_eq!(sim.live(), ALL, "neither end is taken off");
+    sim.want(web, |spec| spec.rejected.clear());
+    sim.settle();
+    assert_eq!(sim.live(), ALL, "what failed meanwhile does not count");
+    sim.wait(SignedDuration::from_secs(40));
+    sim.see(USUAL[1], "unanswered", 5);
+    sim.settle();
+    assert_eq!(sim.live(), ["shop/db-deployment"]);
+}
