@@ -38,7 +38,7 @@ impl<'p> Making<'p> {
             taught,
             common: Common::default(),
         };
-        if proposer.options.infers_ranges() {
+        if proposer.infers_ranges {
             making.common.sightings = Some(AllSightings::of(taught, proposer.workloads.len()));
         }
         if proposer.options.any(|options| options.dns == Dns::Always) {

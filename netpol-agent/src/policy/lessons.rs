@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use netpol_common::names::WorkloadName;
+
 use super::cluster::Cluster;
 use super::finding::Finding;
 use super::learn::{Learned, LeftOut, lesson, peer, rested_on};
 use super::model::Direction;
-use super::options::OptionsFor;
+use super::options::{Options, OptionsFor};
 use super::remarks;
 use crate::graph::Evidence;
 use crate::identity::{EdgeId, Peer};
@@ -173,20 +175,38 @@ fn put<T>(all: &mut Vec<T>, new: Option<T>, compare: impl Fn(&T) -> Ordering) {
     }
 }
 
+/// What it depends on, besides an edge, what the edge comes to at the end of a workload.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) options: &'a OptionsFor,
+    /// The options of the workload.
+    pub(super) own: &'a Options,
+    /// Whether ranges of ports are to be inferred anywhere: it takes a walk through all options to know.
+    pub(super) infers_ranges: bool,
+}
+
 /// What an edge comes to at one end. `has_policies` tells whether the other end has any, too. What was not established
 /// is counted at one end only, and not at all where the other end makes a rule of it.
 pub(super) fn judge(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
-    (cluster, options): (&Cluster, &OptionsFor),
+    asked: Asked<'_>,
     direction: Direction,
-    has_policies: impl Fn(&Peer) -> bool,
+    has_policies: impl Fn(&WorkloadName) -> bool,
 ) -> Seen {
-    let mut seen = judge_end(edge, evidence, cluster, options, direction);
+    let mut seen = judge_end(edge, evidence, asked, direction);
     let other = direction.other();
     let counted = Some(Counted::NotEstablished);
-    if seen.told.counted == counted && has_policies(end(edge, other)) {
-        let other = judge_end(edge, evidence, cluster, options, other);
+    if seen.told.counted == counted
+        && let Peer::Workload(name) = end(edge, other)
+        && has_policies(name)
+    {
+        let of_other = Asked {
+            own: asked.options.workload(name),
+            ..asked
+        };
+        let other = judge_end(edge, evidence, of_other, other);
         let counted_there = direction == Direction::Ingress && other.told.counted == counted;
         if other.learned.is_some() || counted_there {
             seen.told.counted = None;
@@ -195,34 +215,29 @@ pub(super) fn judge(
     seen
 }
 
-/// What an edge comes to at one end; what was not established is marked at each.
+/// What an edge comes to at one end, which is a workload; what was not established is marked at each.
 fn judge_end(
     edge: &Arc<EdgeId>,
     evidence: &Evidence,
-    cluster: &Cluster,
-    options: &OptionsFor,
+    asked: Asked<'_>,
     direction: Direction,
 ) -> Seen {
     let mut seen = Seen::default();
     let told = &mut seen.told;
-    let one_way = match end(edge, direction) {
-        Peer::Workload(name) => options.workload(name).one_way,
-        _ => options.cluster.one_way,
-    };
-    match lesson(edge, evidence, direction, one_way) {
-        Ok(_) if options.rejects(edge, end(edge, direction)) => {
+    match lesson(edge, evidence, direction, asked.own.one_way) {
+        Ok(_) if asked.own.rejects(edge) => {
             told.findings = vec![Finding::Rejected {
                 edge: EdgeId::clone(edge),
             }];
         }
-        Ok(_) if is_gone(cluster, peer(edge, direction)) => {
+        Ok(_) if is_gone(asked.cluster, peer(edge, direction)) => {
             told.findings = vec![Finding::NodeGone {
                 edge: EdgeId::clone(edge),
             }];
         }
         Ok(mut learned) => {
             told.findings = remarks::of_edge(edge, evidence, direction, &learned);
-            if options.infers_ranges() {
+            if asked.infers_ranges {
                 let windows = rested_on(evidence, direction, learned.support.basis);
                 learned.windows = Some(Box::new(windows.into_owned()));
             }

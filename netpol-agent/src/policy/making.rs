@@ -12,7 +12,7 @@ use super::dns;
 use super::entities;
 use super::finding::{Finding, Inexpressible};
 use super::learn::Learned;
-use super::lessons::{Counted, Lessons, Taught, end};
+use super::lessons::{Counted, Lessons, Taught};
 use super::model::{Direction, Policy};
 use super::options::Dns;
 use super::profile;
@@ -76,10 +76,8 @@ impl<'p> Making<'p> {
         if learned.len() > seen {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
-        learned.retain(|one| {
-            let edge = &one.support.edge;
-            !self.proposer.options.rejects(edge, end(edge, direction))
-        });
+        let own = self.proposer.options.workload(name);
+        learned.retain(|one| !own.rejects(&one.support.edge));
         if let Some(left_out) = self.proposer.left_out.get(name) {
             let edge = |one: &Learned| (direction, Arc::clone(&one.support.edge));
             learned.retain(|one| !left_out.contains(&edge(one)));

@@ -12,14 +12,14 @@ use super::cluster::Cluster;
 use super::deny;
 use super::finding::Finding;
 use super::gathered::Edge;
-use super::lessons::{Counted, Seen, Taught, judge};
+use super::lessons::{Asked, Counted, Seen, Taught, judge};
 use super::making::Making;
 use super::model::{Direction, Policy, Proposal};
 use super::options::OptionsFor;
 use super::reject;
 use super::remarks;
 use super::workloads::{Known, known};
-use crate::identity::{EdgeId, Peer};
+use crate::identity::EdgeId;
 
 /// A cluster, and what is asked of its policies.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Proposer<'a> {
     pub(super) options: Cow<'a, OptionsFor>,
     pub(super) workloads: Known,
     pub(super) atlas: Atlas,
+    /// Whether ranges of ports are to be inferred anywhere.
+    pub(super) infers_ranges: bool,
     pub(super) left_out: LeftOutEdges,
 }
 
@@ -47,6 +49,7 @@ impl<'a> Proposer<'a> {
         let (workloads, atlas) = known(&cluster);
         Self {
             workloads,
+            infers_ranges: options.infers_ranges(),
             atlas,
             cluster,
             options,
@@ -54,25 +57,30 @@ impl<'a> Proposer<'a> {
         }
     }
 
-    /// What an edge comes to at an end that is a workload at a place.
+    /// What edges come to at the end that is the workload at a place depends on; nothing if no policy applies to it.
+    pub(super) fn asked(&self, place: usize) -> Option<Asked<'_>> {
+        let (name, known) = self.workloads.get_index(place)?;
+        (!known.host_network).then(|| Asked {
+            cluster: &self.cluster,
+            options: &self.options,
+            own: self.options.workload(name),
+            infers_ranges: self.infers_ranges,
+        })
+    }
+
+    /// What an edge comes to at an end that is a workload.
     pub(super) fn judge(
         &self,
         Edge { id, evidence, peer }: Edge<'_>,
-        (place, direction): (usize, Direction),
-    ) -> Option<Seen> {
-        let asked = (&*self.cluster, &*self.options);
-        let is_on_host = self.workloads[place].host_network;
-        let other = |peer: &Peer| match peer {
-            Peer::Workload(name) => !self.is_on_host(name),
-            _ => false,
-        };
-        (!is_on_host).then(|| {
-            let mut seen = judge(id, evidence, asked, direction, other);
-            if let Some(learned) = &mut seen.learned {
-                learned.place = peer;
-            }
-            seen
-        })
+        asked: Asked<'_>,
+        direction: Direction,
+    ) -> Seen {
+        let other = |name: &WorkloadName| !self.is_on_host(name);
+        let mut seen = judge(id, evidence, asked, direction, other);
+        if let Some(learned) = &mut seen.learned {
+            learned.place = peer;
+        }
+        seen
     }
 
     pub(super) fn is_on_host(&self, name: &WorkloadName) -> bool {

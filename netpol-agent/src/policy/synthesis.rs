@@ -50,27 +50,28 @@ struct AtOnce<'a> {
 impl Taught for AtOnce<'_> {
     fn lessons(&self, place: usize) -> Cow<'_, Lessons> {
         let mut lessons = Lessons::default();
+        let Some(asked) = self.proposer.asked(place) else {
+            return Cow::Owned(lessons);
+        };
         for direction in Direction::ALL {
             let edges = self.edges.edges(place, direction);
             let side = lessons.side_mut(direction);
             side.reserve(edges.len());
             for edge in edges {
-                if let Some(seen) = self.proposer.judge(edge, (place, direction)) {
-                    side.append(edge.id, seen);
-                }
+                side.append(edge.id, self.proposer.judge(edge, asked, direction));
             }
         }
         Cow::Owned(lessons)
     }
 
     fn make_policy(&self, place: usize) -> bool {
+        let Some(asked) = self.proposer.asked(place) else {
+            return false;
+        };
         let mut directions = Direction::ALL.into_iter();
         directions.any(|direction| {
             let mut edges = self.edges.edges(place, direction);
-            edges.any(|edge| {
-                let seen = self.proposer.judge(edge, (place, direction));
-                seen.is_some_and(|seen| seen.makes_policy())
-            })
+            edges.any(|edge| (self.proposer.judge(edge, asked, direction)).makes_policy())
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use netpol_common::names::WorkloadName;
+use rayon::prelude::*;
 
 use super::cluster::Cluster;
 use super::finding::Finding;
@@ -127,12 +128,13 @@ impl<'a> Synthesiser<'a> {
                 evidence,
                 peer,
             };
-            let Some(seen) = self.proposer.judge(edge, (place, direction)) else {
+            let Some(asked) = self.proposer.asked(place) else {
                 continue;
             };
             let lessons = &mut self.lessons[place];
             let had_policy = lessons.make_policy();
             lessons.side_mut(direction).insert(edge.id, seen);
+            let seen = self.proposer.judge(edge, asked, direction);
             let always = self.proposer.options.workload(name).dns == Dns::Always;
             if had_policy != lessons.make_policy() && always {
                 let resolvers = self.proposer.cluster.resolvers.iter();
@@ -140,9 +142,7 @@ impl<'a> Synthesiser<'a> {
             }
             changed.insert(name.clone());
         }
-        if let (Peer::Workload(server), true) =
-            (&edge.server, self.proposer.options.infers_ranges())
-        {
+        if let (Peer::Workload(server), true) = (&edge.server, self.proposer.infers_ranges) {
             let all = self.proposer.workloads.keys().zip(&self.lessons);
             changed.extend(widen::writers_of(all, server).cloned());
         }
@@ -154,15 +154,18 @@ impl<'a> Synthesiser<'a> {
         let edges = Gathered::of(graph, &mut self.proposer.workloads);
         let all = self.proposer.workloads.len();
         self.lessons.resize(all, Lessons::default());
-        for (place, lessons) in self.lessons.iter_mut().enumerate() {
+        let (proposer, edges) = (&self.proposer, &edges);
+        let all = self.lessons.par_iter_mut().enumerate();
+        all.for_each(|(place, lessons)| {
+            let Some(asked) = proposer.asked(place) else {
+                return;
+            };
             for direction in Direction::ALL {
                 for edge in edges.edges(place, direction) {
-                    if let Some(seen) = self.proposer.judge(edge, (place, direction)) {
-                        lessons.side_mut(direction).insert(edge.id, seen);
-                    }
+                    side.insert(edge.id, proposer.judge(edge, asked, direction));
                 }
             }
-        }
+        });
     }
 
     /// The place of a workload, which is known from then on.
@@ -170,6 +173,7 @@ impl<'a> Synthesiser<'a> {
         let entry = self.proposer.workloads.entry(name.clone());
         let place = entry.index();
         entry.or_default();
+                let side = lessons.side_mut(direction);
         let all = self.proposer.workloads.len();
         self.lessons.resize(all, Lessons::default());
         place

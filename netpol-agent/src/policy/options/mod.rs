@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use netpol_common::names::WorkloadName;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{EdgeId, Peer};
+use crate::identity::EdgeId;
 
 pub use cni::{Cni, InvalidCni, Plugin, Version};
 pub use edge::{InvalidEdge, RejectedEdge};
@@ -240,6 +240,14 @@ impl From<Options> for OptionsFor {
     }
 }
 
+impl Options {
+    /// Whether they reject an edge, for the workload whose options they are: each end decides on its own policy.
+    #[must_use]
+    pub fn rejects(&self, edge: &EdgeId) -> bool {
+        !self.reject.is_empty() && self.reject.contains(&RejectedEdge(edge.clone()))
+    }
+}
+
 impl OptionsFor {
     /// The options of a workload's policy.
     #[must_use]
@@ -270,16 +278,6 @@ impl OptionsFor {
     #[must_use]
     pub fn infers_ranges(&self) -> bool {
         self.any(|options| options.ranges == Ranges::Infer)
-    }
-
-    /// Whether the options of the end whose policy it is reject an edge: each end decides on its own policy.
-    #[must_use]
-    pub fn rejects(&self, edge: &EdgeId, end: &Peer) -> bool {
-        let Peer::Workload(name) = end else {
-            return false;
-        };
-        let rejected = &self.workload(name).reject;
-        !rejected.is_empty() && rejected.contains(&RejectedEdge(edge.clone()))
     }
 }
 

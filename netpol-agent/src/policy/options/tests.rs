@@ -3,6 +3,7 @@
 use netpol_common::words::Protocol;
 
 use super::*;
+use crate::identity::Peer;
 
 #[test]
 fn an_edge_is_read_as_it_is_written() {
