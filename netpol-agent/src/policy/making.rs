@@ -48,12 +48,13 @@ impl<'p> Making<'p> {
     }
 
     /// What makes a rule of one direction: what was learned, with the DNS traffic that is allowed though it was not seen.
+    /// Besides, what of that traffic a person rejected.
     pub(super) fn learned(
         &self,
         name: &WorkloadName,
         mut learned: Vec<Learned>,
         direction: Direction,
-    ) -> Vec<Learned> {
+    ) -> (Vec<Learned>, Vec<Arc<EdgeId>>) {
         let (cluster, common) = (&self.proposer.cluster, &self.common);
         let seen = learned.len();
         learned.extend(dns::pairs(cluster, &learned, |edge| {
@@ -77,12 +78,13 @@ impl<'p> Making<'p> {
             learned.sort_by(|a, b| a.support.edge.cmp(&b.support.edge));
         }
         let own = self.proposer.options.workload(name);
-        learned.retain(|one| !own.rejects(&one.support.edge));
+        let rejected = learned.extract_if(.., |one| own.rejects(&one.support.edge));
+        let rejected = rejected.map(|one| one.support.edge).collect();
         if let Some(left_out) = self.proposer.left_out.get(name) {
             let edge = |one: &Learned| (direction, Arc::clone(&one.support.edge));
             learned.retain(|one| !left_out.contains(&edge(one)));
         }
-        learned
+        (learned, rejected)
     }
 
     /// The policy of the workload at a place, unless it learned nothing, cannot be selected or one of its edges cannot
@@ -104,10 +106,14 @@ impl<'p> Making<'p> {
         let options = self.proposer.options.workload(name);
         let [ingress, egress] = Direction::ALL.map(|direction| {
             let learned = lessons.side_mut(direction).take();
-            let mut learned = self.learned(name, learned, direction);
+            let (mut learned, mut rejected) = self.learned(name, learned, direction);
+            findings.extend(rejected.iter().map(|edge| Finding::Rejected {
+                edge: EdgeId::clone(edge),
+            }));
+            rejected.extend(lessons.rejected(direction).cloned());
             let mut wider = widen::widen(&writer, options, (name, direction), &mut learned);
             wider.extend(reject::still_allowed(
-                &writer, &lessons, &learned, direction,
+                &writer, &rejected, &learned, direction,
             ));
             said.extend(wider.into_iter().map(|told| told.of(name, direction)));
             learned

@@ -63,7 +63,7 @@ impl<'a> Synthesiser<'a> {
         let learned = all
             .filter(|(_, lessons)| lessons.make_policy())
             .map(|(name, lessons)| {
-                let learned = |way| making.learned(name, lessons.learned(way).to_vec(), way);
+                let learned = |way| (making.learned(name, lessons.learned(way).to_vec(), way)).0;
                 let both = Direction::ALL.map(learned);
                 (name, both.into_iter().flatten().collect())
             });

@@ -10,7 +10,7 @@ use netpol_common::words::Protocol;
 
 use super::small::{cluster, deployment, egress, graph, seen};
 use crate::graph::{Counts, Evidence, FlowGraph};
-use crate::identity::Peer;
+use crate::identity::{EdgeId, Peer};
 use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
@@ -143,6 +143,35 @@ fn a_workload_of_which_every_edge_is_rejected_is_closed() {
     let unseen = synthesise(&graph(&[]), &cluster, &options);
     assert_eq!(names(&unseen), [""; 0]);
     assert_eq!(left_alone(&unseen), ["api", "idle", "web"]);
+}
+
+/// DNS that only an option allows is taken away by a rejection, which is answered.
+#[test]
+fn dns_that_was_not_seen_can_be_rejected() {
+    let cluster = cluster(&["api", "dns", "web"]);
+    let (rejected, evidence) = seen("web", "dns", 53, 1);
+    let udp = EdgeId {
+        protocol: Protocol::Udp,
+        ..rejected.clone()
+    };
+    let mut edges = graph(&[("web", "api", 80)]);
+    edges.edges.insert(udp.into(), evidence);
+    for dns in [Dns::Pair, Dns::Always] {
+        let options = Options {
+            dns,
+            reject: [RejectedEdge(rejected.clone())].into(),
+            ..Options::default()
+        };
+        let proposal = synthesise(&edges, &cluster, &options);
+        let rules = egress(&proposal, "web").unwrap_or_default();
+        let ports: BTreeSet<_> = rules.into_iter().flat_map(|(_, ports)| ports).collect();
+        assert_eq!(ports, ["TCP 80".to_owned(), "UDP 53".to_owned()].into());
+        let edge = rejected.clone();
+        assert!(proposal.findings.contains(&Finding::Rejected { edge }));
+        let edge = rejected.clone();
+        let unheard = Finding::RejectMatchesNothing { edge };
+        assert!(!proposal.findings.contains(&unheard), "{dns:?}");
+    }
 }
 
 /// What is asked of each of many workloads is not looked through again with every edge.
