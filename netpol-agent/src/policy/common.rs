@@ -1,12 +1,14 @@
 //! What all policies depend on besides each workload's own edges.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use netpol_common::names::WorkloadName;
+use rayon::prelude::*;
 
+use super::deny;
 use super::finding::Finding;
 use super::lessons::Taught;
 use super::making::Making;
+use super::model::Policy;
 use super::options::Dns;
 use super::proposer::Proposer;
 use super::remarks;
@@ -80,23 +82,26 @@ impl<'p> Making<'p> {
 
     /// The namespaces that are to deny all else, and those that are not although it was asked for.
     fn denied(&self) -> (BTreeSet<String>, Vec<Finding>) {
+        let all = (0..self.proposer.workloads.len()).into_par_iter();
+        let asked: Vec<(usize, bool)> = all
+            .filter(|place| self.is_to_be_denied(*place))
+            .map(|place| {
+                let lessons = self.taught.lessons(place);
+                let policy = self.policy(place, lessons, &mut BTreeSet::new());
+                (place, policy.is_some())
+            })
+            .collect();
         let (mut denied, mut spared) = (BTreeSet::new(), BTreeSet::new());
         let mut findings = Vec::new();
-        let options = &self.proposer.options;
-        for (place, (name, known)) in self.proposer.workloads.iter().enumerate() {
-            let asked = options.namespace(&name.namespace).default_deny;
-            let mut resolvers = self.proposer.cluster.resolvers.iter();
-            let answers = resolvers.any(|(own, _)| own == name);
-            if !asked || known.host_network || !(self.taught.make_policy(place) || answers) {
+        for (place, has_policy) in asked {
+            let Some((name, _)) = self.proposer.workloads.get_index(place) else {
                 continue;
-            }
-            let lessons = self.taught.lessons(place);
-            match self.policy(place, lessons, &mut BTreeSet::new()) {
-                Some(_) => drop(denied.insert(name.namespace.clone())),
-                None => {
-                    spared.insert(name.namespace.clone());
-                    findings.push((name.namespace.clone(), name.clone()));
-                }
+            };
+            if has_policy {
+                denied.insert(name.namespace.clone());
+            } else {
+                spared.insert(name.namespace.clone());
+                findings.push((name.namespace.clone(), name.clone()));
             }
         }
         findings.retain(|(namespace, _)| denied.contains(namespace));
@@ -108,15 +113,61 @@ impl<'p> Making<'p> {
         (denied, findings.into_iter().map(left_out).collect())
     }
 
-    /// The workloads of a namespace that have no policy of their own.
-    pub(super) fn cut_off(&self, namespace: &str) -> Vec<Finding> {
-        let all = self.proposer.workloads.iter().enumerate();
-        let without = all.filter(|(place, (name, known))| {
-            name.namespace == namespace && !known.host_network && !self.taught.make_policy(*place)
+    /// Whether the namespace of the workload at a place is to deny all else, and the workload has to have a policy then.
+    fn is_to_be_denied(&self, place: usize) -> bool {
+        let Some((name, known)) = self.proposer.workloads.get_index(place) else {
+            return false;
+        };
+        let asked = self.proposer.options.namespace(&name.namespace);
+        if !asked.default_deny || known.host_network || !known.is_in_inventory {
+            return false;
+        }
+        let mut resolvers = self.proposer.cluster.resolvers.iter();
+        self.taught.make_policy(place) || resolvers.any(|(own, _)| own == name)
+    }
+
+    /// The policies of the namespaces that deny all else, beside those of workloads, and what is to be said of them.
+    pub(super) fn denials(&self, policies: &[Policy]) -> (Vec<Policy>, BTreeSet<Finding>) {
+        let mut findings = BTreeSet::new();
+        if self.common.denied.is_empty() {
+            return (Vec::new(), findings);
+        }
+        let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, name) in self.proposer.workloads.keys().enumerate() {
+            places.entry(&name.namespace).or_default().push(place);
+        }
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for policy in policies {
+            let taken = names.entry(&policy.workload.namespace).or_default();
+            taken.insert(&policy.name);
+        }
+        let resolvers = self.resolvers(&mut findings);
+        let denied = self.common.denied.par_iter().map(|namespace| {
+            let places = places
+                .get(namespace.as_str())
+                .map_or(&[][..], Vec::as_slice);
+            let taken = names.get(namespace.as_str()).cloned().unwrap_or_default();
+            let name = deny::name(&taken);
+            let (policy, mut said) =
+                deny::policy(&self.writer(), (namespace, places), &resolvers, name);
+            said.extend(self.cut_off(places));
+            (policy, said)
         });
-        let workloads = without.map(|(_, (name, _))| WorkloadName::clone(name));
-        workloads
-            .map(|workload| Finding::CutOff { workload })
-            .collect()
+        let denied: Vec<(Policy, Vec<Finding>)> = denied.collect();
+        let policies = denied.into_iter().map(|(policy, said)| {
+            findings.extend(said);
+            policy
+        });
+        (policies.collect(), findings)
+    }
+
+    /// Those of some workloads that have no policy of their own.
+    fn cut_off(&self, places: &[usize]) -> Vec<Finding> {
+        let all = places.iter().filter_map(|place| {
+            let (name, known) = self.proposer.workloads.get_index(*place)?;
+            let has_none = !known.host_network && !self.taught.make_policy(*place);
+            (has_none && known.is_in_inventory).then(|| name.clone())
+        });
+        all.map(|workload| Finding::CutOff { workload }).collect()
     }
 }

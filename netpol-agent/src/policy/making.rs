@@ -97,7 +97,8 @@ impl<'p> Making<'p> {
     ) -> Option<Policy> {
         let (name, known) = self.proposer.workloads.get_index(place)?;
         remark(name, &lessons, findings);
-        if !lessons.make_policy() {
+        // Of what only the graph knows there is nothing to select, and nothing more to say.
+        if !lessons.make_policy() || !known.is_in_inventory {
             return None;
         }
         let mut lessons = lessons.into_owned();

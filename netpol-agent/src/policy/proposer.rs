@@ -9,7 +9,6 @@ use rayon::prelude::*;
 
 use super::atlas::Atlas;
 use super::cluster::Cluster;
-use super::deny;
 use super::finding::Finding;
 use super::gathered::Edge;
 use super::lessons::{Asked, Counted, Seen, Taught, judge};
@@ -28,9 +27,9 @@ pub(super) struct Proposer<'a> {
     pub(super) options: Cow<'a, OptionsFor>,
     pub(super) workloads: Known,
     pub(super) atlas: Atlas,
+    pub(super) left_out: LeftOutEdges,
     /// Whether ranges of ports are to be inferred anywhere.
     pub(super) infers_ranges: bool,
-    pub(super) left_out: LeftOutEdges,
 }
 
 /// Edges that make no rule at one of their ends, by the workload there.
@@ -49,8 +48,8 @@ impl<'a> Proposer<'a> {
         let (workloads, atlas) = known(&cluster);
         Self {
             workloads,
-            infers_ranges: options.infers_ranges(),
             atlas,
+            infers_ranges: options.infers_ranges(),
             cluster,
             options,
             left_out: LeftOutEdges::new(),
@@ -100,14 +99,9 @@ impl<'a> Proposer<'a> {
             findings.extend(part.findings);
             not_established += part.not_established;
         }
-        for namespace in &making.common.denied {
-            let name = deny::name(&policies, namespace);
-            let resolvers = making.resolvers(&mut findings);
-            let (policy, said) = deny::policy(&making.writer(), namespace, &resolvers, name);
-            policies.push(policy);
-            findings.extend(said);
-            findings.extend(making.cut_off(namespace));
-        }
+        let (denials, said) = making.denials(&policies);
+        policies.extend(denials);
+        findings.extend(said);
         findings.extend((not_established > 0).then_some(Finding::NotEstablished {
             edges: not_established,
         }));

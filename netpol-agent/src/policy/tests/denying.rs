@@ -174,6 +174,24 @@ fn dns_that_was_not_seen_can_be_rejected() {
     }
 }
 
+/// Of a workload that is gone only its edges are told, and it keeps no namespace from denying all else.
+#[test]
+fn a_workload_that_only_the_graph_knows_stands_in_nobodys_way() {
+    let cluster = cluster(&["api", "dns", "web"]);
+    let mut edges = graph(&PLAIN);
+    let (mut edge, evidence) = seen("gone", "api", 443, 1);
+    edge.server = Peer::External([203, 0, 113, 1].into());
+    edges.edges.insert(edge.into(), evidence);
+    let proposal = denied(&cluster, &edges);
+    assert!(names(&proposal).contains(&"default-deny"));
+    assert_eq!(said(&proposal), []);
+    let of_gone = proposal.findings.iter().filter(|finding| {
+        let text = finding.to_string();
+        text.contains("gone")
+    });
+    assert_eq!(of_gone.collect::<Vec<_>>(), Vec::<&Finding>::new());
+}
+
 /// What is asked of each of many workloads is not looked through again with every edge.
 #[test]
 fn many_options_make_no_edge_slower() {
