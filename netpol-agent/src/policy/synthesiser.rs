@@ -8,6 +8,7 @@ use netpol_common::names::WorkloadName;
 use rayon::prelude::*;
 
 use super::cluster::Cluster;
+use super::deny;
 use super::finding::Finding;
 use super::gathered::{Edge, Gathered};
 use super::learn::Learned;
@@ -110,7 +111,9 @@ impl<'a> Synthesiser<'a> {
         place.map_or(0, count)
     }
 
-    /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now.
+    /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now, and by
+    /// workloads of the kind [`NAMESPACE`](super::NAMESPACE) which namespaces' own policies, of which only
+    /// [`proposal`](Self::proposal) tells.
     pub fn learn(&mut self, edge: &EdgeId, evidence: &Evidence) -> BTreeSet<WorkloadName> {
         let edge = Arc::new(edge.clone());
         let mut changed = BTreeSet::new();
@@ -131,14 +134,25 @@ impl<'a> Synthesiser<'a> {
             let Some(asked) = self.proposer.asked(place) else {
                 continue;
             };
+            let seen = self.proposer.judge(edge, asked, direction);
             let lessons = &mut self.lessons[place];
             let had_policy = lessons.make_policy();
             lessons.side_mut(direction).insert(edge.id, seen);
-            let seen = self.proposer.judge(edge, asked, direction);
             let always = self.proposer.options.workload(name).dns == Dns::Always;
             if had_policy != lessons.make_policy() && always {
                 let resolvers = self.proposer.cluster.resolvers.iter();
                 changed.extend(resolvers.map(|(name, _)| name.clone()));
+            }
+            // Whether a namespace denies all else depends on each policy in it, and all resolvers answer those that do.
+            if self
+                .proposer
+                .options
+                .namespace(&name.namespace)
+                .default_deny
+            {
+                let resolvers = self.proposer.cluster.resolvers.iter();
+                changed.extend(resolvers.map(|(name, _)| name.clone()));
+                changed.insert(deny::subject(&name.namespace));
             }
             changed.insert(name.clone());
         }
@@ -161,6 +175,7 @@ impl<'a> Synthesiser<'a> {
                 return;
             };
             for direction in Direction::ALL {
+                let side = lessons.side_mut(direction);
                 for edge in edges.edges(place, direction) {
                     side.insert(edge.id, proposer.judge(edge, asked, direction));
                 }
@@ -173,13 +188,12 @@ impl<'a> Synthesiser<'a> {
         let entry = self.proposer.workloads.entry(name.clone());
         let place = entry.index();
         entry.or_default();
-                let side = lessons.side_mut(direction);
         let all = self.proposer.workloads.len();
         self.lessons.resize(all, Lessons::default());
         place
     }
 
-    /// The policy of one workload, with the findings about it and its edges.
+    /// The policy of one workload, with the findings about it and its edges; not that of a namespace.
     #[must_use]
     pub fn resynthesise(&self, workload: &WorkloadName) -> (Option<Policy>, BTreeSet<Finding>) {
         let mut findings = BTreeSet::new();

@@ -1,12 +1,13 @@
 //! Deterministic: the order in which things become known changes nothing, nor does what was known before.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use netpol_common::names::WorkloadName;
 use proptest::prelude::*;
 
+use super::widening::any_wide;
 use super::world::{Case, any_case};
 use crate::graph::Evidence;
 use crate::identity::EdgeId;
@@ -14,8 +15,10 @@ use crate::policy::emit::Format;
 use crate::policy::{Policy, Proposal, Synthesiser, synthesise};
 
 /// A case, an order of its edges, and which of them were known otherwise before.
-fn any_history() -> impl Strategy<Value = (Case, Vec<Arc<EdgeId>>, Vec<bool>)> {
-    any_case().prop_flat_map(|case| {
+fn any_history(
+    cases: impl Strategy<Value = Case>,
+) -> impl Strategy<Value = (Case, Vec<Arc<EdgeId>>, Vec<bool>)> {
+    cases.prop_flat_map(|case| {
         let edges: Vec<Arc<EdgeId>> = case.graph.edges.keys().cloned().collect();
         let before = prop::collection::vec(any::<bool>(), edges.len());
         (Just(case), Just(edges).prop_shuffle(), before)
@@ -32,7 +35,7 @@ proptest! {
 
     /// Edges that become known one by one, in any order and corrected later, come to what all at once come to.
     #[test]
-    fn deterministic((case, edges, before) in any_history()) {
+    fn deterministic((case, edges, before) in any_history(any_case())) {
         let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
         let mut synthesiser = Synthesiser::new(cluster, options);
         for (edge, _) in edges.iter().zip(&before).filter(|(_, before)| **before) {
@@ -49,7 +52,7 @@ proptest! {
 
     /// All edges at once come to the same, whatever was known of some before.
     #[test]
-    fn deterministic_after_what_was_known((case, edges, before) in any_history()) {
+    fn deterministic_after_what_was_known((case, edges, before) in any_history(any_case())) {
         let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
         let mut synthesiser = Synthesiser::new(cluster, options);
         for (edge, known) in edges.iter().zip(&before) {
@@ -64,7 +67,7 @@ proptest! {
 
     /// One workload proposed again has the policy of a full run, and an edge changes no policy but those it names.
     #[test]
-    fn incremental((case, edges, _) in any_history()) {
+    fn incremental((case, edges, _) in any_history(prop_oneof![any_case(), any_wide()])) {
         let (cluster, options) = (Cow::Borrowed(&case.cluster), Cow::Owned(case.options.clone().into()));
         let mut synthesiser = Synthesiser::new(cluster, options);
         let mut known = synthesiser.proposal();
@@ -72,9 +75,12 @@ proptest! {
             let changed = synthesiser.learn(edge, &case.graph.edges[edge]);
             let next = synthesiser.proposal();
             let (before, after) = (by_workload(&known), by_workload(&next));
+            let policies: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            for name in policies {
+                let same = before.get(*name) == after.get(*name);
+                prop_assert!(same || changed.contains(*name), "{} changed by {:?}", name, edge);
+            }
             for name in case.cluster.workloads.keys() {
-                let same = before.get(name) == after.get(name);
-                prop_assert!(same || changed.contains(name), "{} changed by {:?}", name, edge);
                 let (policy, findings) = synthesiser.resynthesise(name);
                 prop_assert_eq!(policy.as_ref(), after.get(name).copied());
                 prop_assert!(findings.iter().all(|finding| next.findings.contains(finding)));

@@ -31,7 +31,7 @@ fn ports() -> impl Iterator<Item = (Protocol, u16)> {
         .flat_map(move |protocol| near.clone().into_iter().map(move |port| (protocol, port)))
 }
 
-fn any_wide() -> impl Strategy<Value = Case> {
+pub(super) fn any_wide() -> impl Strategy<Value = Case> {
     let external = prop::sample::select(&[External::Seen, External::Aggregate, External::Any][..]);
     let groups = prop::collection::btree_set(0usize..4, 0..3);
     let nodes = prop_oneof![
