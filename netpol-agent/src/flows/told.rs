@@ -1,6 +1,7 @@
 //! What is new in flow records since they were last told, so that the lines that somebody reads add up.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -38,12 +39,17 @@ impl Told {
             return None;
         }
         let seen = record.last_seen.unwrap_or(now);
-        let known = self.0.insert(identity(&record), (record.count, seen));
-        if let Some((count, _)) = known {
-            if record.count <= count {
-                return None;
+        let new = (record.count, seen);
+        match self.0.entry(identity(&record)) {
+            Entry::Vacant(entry) => {
+                entry.insert(new);
             }
-            record.count -= count;
+            Entry::Occupied(mut entry) => {
+                let (count, last) = *entry.get();
+                // What was told stays told, also where a part of it comes again.
+                entry.insert((count.max(new.0), last.max(new.1)));
+                record.count = record.count.checked_sub(count).filter(|more| *more > 0)?;
+            }
         }
         Some(record)
     }
@@ -184,6 +190,15 @@ mod tests {
         assert_eq!(told(81, 4, 3), Some(3));
         assert_eq!(told(82, 1, 3), Some(1));
         assert_eq!(told(80, 1, 4), Some(1));
+        joined.next_stream();
+        // In pieces.
+        let mut told = |port, count, last| {
+            let news = joined.news(record(port, count, last));
+            news.map(|record| record.count)
+        };
+        assert_eq!(told(80, 4, 2), None);
+        assert_eq!(told(80, 1, 4), None);
+        assert_eq!(told(80, 3, 5), Some(2));
     }
 
     #[test]
