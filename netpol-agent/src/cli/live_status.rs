@@ -259,6 +259,7 @@ fn overview(session: &Session) -> Result<Overview, ClusterError> {
     serde_json::from_str(&text).map_err(|error| ClusterError::Aggregator {
         path: Question::Status.path(),
         message: format!("the answer is not what was asked for: {error}"),
+        code: None,
     })
 }
 

@@ -154,12 +154,12 @@ impl Live {
     }
 
     /// The lines of every flow from now on.
-    pub(super) fn follow(&mut self, namespace: Option<&str>) -> anyhow::Result<Reader<'_>> {
+    pub(super) fn follow(&mut self, namespace: Option<&str>) -> Result<Reader<'_>, ClusterError> {
         let question = Question::Flows {
             namespace: namespace.map(str::to_owned),
             follow: true,
         };
-        Ok(self.session.ask(&mut self.tunnel, &question)?)
+        self.session.ask(&mut self.tunnel, &question)
     }
 
     /// Connects to the aggregator again, with a new token.

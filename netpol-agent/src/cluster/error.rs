@@ -137,6 +137,8 @@ pub enum ClusterError {
         path: String,
         /// Its reason.
         message: String,
+        /// The status of HTTP; nothing if there was no answer, or none that can be read.
+        code: Option<u16>,
     },
 }
 
@@ -144,11 +146,12 @@ impl ClusterError {
     /// Whether it may pass by itself, as while the aggregator restarts.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        use ClusterError::{NotReady, Slow, Tunnel, Unreachable};
-        matches!(
-            self,
-            NotReady { .. } | Slow { .. } | Tunnel { .. } | Unreachable { .. }
-        )
+        use ClusterError::{Aggregator, NotReady, Slow, Tunnel, Unreachable};
+        match self {
+            NotReady { .. } | Slow { .. } | Tunnel { .. } | Unreachable { .. } => true,
+            Aggregator { code, .. } => code.is_none_or(|code| code == 429 || code >= 500),
+            _ => false,
+        }
     }
 
     /// What an error of the client means for somebody who wanted `action` of the API server at `server`.
@@ -260,4 +263,24 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_aggregator_says_may_pass_unless_it_refuses() {
+        let said = |code| ClusterError::Aggregator {
+            path: "/v1/flows".to_owned(),
+            message: "no".to_owned(),
+            code,
+        };
+        for code in [None, Some(429), Some(500), Some(503)] {
+            assert!(said(code).may_pass(), "{code:?}");
+        }
+        for code in [400, 401, 403, 404, 426] {
+            assert!(!said(Some(code)).may_pass(), "{code}");
+        }
+    }
 }

@@ -83,13 +83,14 @@ pub(super) async fn ask(
     patience: Duration,
 ) -> Result<Reply, ClusterError> {
     let path = question.path();
-    let failed = |message: String| ClusterError::Aggregator {
+    let failed = |message: String, code| ClusterError::Aggregator {
         path: path.clone(),
         message,
+        code,
     };
     let answer = timeout(patience, tunnel.get(&path, question.accept())).await;
-    let answer = answer.map_err(|_| failed("no answer in time".to_owned()))?;
-    let answer: Response<Incoming> = answer.map_err(failed)?;
+    let answer = answer.map_err(|_| failed("no answer in time".to_owned(), None))?;
+    let answer: Response<Incoming> = answer.map_err(|message| failed(message, None))?;
     let status = answer.status();
     let mut reply = Reply {
         path: path.clone(),
@@ -101,7 +102,8 @@ pub(super) async fn ask(
     }
     reply.patience = Some(patience);
     let reason = reply.whole(REASON).await.unwrap_or_default();
-    Err(failed(problem::sentence(status.as_u16(), &reason)))
+    let code = status.as_u16();
+    Err(failed(problem::sentence(code, &reason), Some(code)))
 }
 
 impl Reply {
@@ -150,6 +152,7 @@ impl Reply {
         ClusterError::Aggregator {
             path: self.path.clone(),
             message: format!("the answer broke off: {reason}"),
+            code: None,
         }
     }
 }

@@ -98,6 +98,7 @@ impl Session {
         String::from_utf8(bytes).map_err(|_| ClusterError::Aggregator {
             path: question.path(),
             message: "the answer is no UTF-8 text".to_owned(),
+            code: None,
         })
     }
 }

@@ -28,7 +28,8 @@ pub(crate) struct Aggregator {
 pub(crate) struct Said {
     /// At `/v1/flows`.
     pub(crate) flows: String,
-    /// At `/v1/flows`, one answer after another, and no more then; `flows`, if there are none.
+    /// At `/v1/flows`, one answer after another, and no more then; `flows`, if there are none. A number is the status of
+    /// a refusal.
     pub(crate) streams: Option<VecDeque<String>>,
     /// At `/v1/inventory`.
     pub(crate) inventory: String,
@@ -108,7 +109,12 @@ async fn answer(State(said): State<Arc<Mutex<Said>>>, request: Request) -> Respo
     match request.uri().path() {
         "/v1/flows" => match said.streams.as_mut().map(VecDeque::pop_front) {
             None => said.flows.clone().into_response(),
-            Some(Some(stream)) => stream.into_response(),
+            Some(Some(stream)) => match stream.parse() {
+                Ok(code) => StatusCode::from_u16(code)
+                    .expect("a status")
+                    .into_response(),
+                Err(_) => stream.into_response(),
+            },
             Some(None) => StatusCode::FORBIDDEN.into_response(),
         },
         "/v1/inventory" => said.inventory.clone().into_response(),

@@ -224,6 +224,32 @@ fn what_a_stream_has_told_the_next_one_does_not_tell_again() {
 }
 
 #[test]
+fn an_aggregator_that_cannot_answer_yet_is_asked_again() {
+    let flow = |port: u16| {
+        json!({"time": "2026-01-02T03:04:05Z", "client": {"ip": "10.1.0.4"}, "server": {"ip": "10.1.0.9"},
+            "protocol": "TCP", "port": port, "outcome": "established", "count": 1})
+    };
+    let cluster = shop();
+    let streams = [
+        "503".to_owned(),
+        format!("{}\n", flow(80)),
+        "503".to_owned(),
+        "429".to_owned(),
+        format!("{}\n{}\n", flow(80), flow(81)),
+    ];
+    cluster.aggregator.said().streams = Some(streams.into());
+    let (code, out, problems) = run(&mut cluster.netpol(&["flows", "--follow", "-o", "json"]));
+    assert_eq!(code, Some(2));
+    assert!(problems.contains("403"), "{problems}");
+    let ports = out.lines().map(|line| {
+        let flow: Value = serde_json::from_str(line).expect("JSON");
+        flow["port"].as_u64().expect("a number")
+    });
+    assert_eq!(ports.collect::<Vec<_>>(), [80, 81]);
+    assert_eq!(cluster.aggregator.paths().len(), 6);
+}
+
+#[test]
 fn questions_about_policies_are_about_those_in_force() {
     let cluster = shop();
     let question = ["explain", "shop/Pod/web", "shop/Pod/api", "8080/TCP"];

@@ -12,6 +12,7 @@ use super::time;
 use crate::cli::inputs::Inputs;
 use crate::cli::origin::{Live, Origin};
 use crate::cli::output::print;
+use crate::cluster::ClusterError;
 use crate::flows::Joined;
 
 /// The longest line that is read.
@@ -20,7 +21,7 @@ const LINE: u64 = 1 << 16;
 /// Bytes that are read at once: nothing is to wait for more to come.
 const BUFFER: usize = 1 << 12;
 
-/// Pauses before the next attempts to reach the aggregator again.
+/// Pauses before the next attempts to reach the aggregator again: about a minute.
 const PAUSES: [u64; 8] = [0, 1, 2, 4, 8, 15, 15, 15];
 
 /// A stream that ends sooner has hardly begun.
@@ -39,23 +40,62 @@ pub(super) fn follow(inputs: &Inputs, json: bool) -> anyhow::Result<ExitCode> {
         print(HEADER.as_bytes())?;
     }
     let mut joined = Joined::default();
-    let mut short = 0;
+    let (mut failed, mut short) = (0, 0);
+    let mut last = None;
     loop {
-        let begin = Instant::now();
-        let stream = live.follow(namespace.as_deref())?;
-        let ended = each_line(stream, |line| tell(line, &mut joined, json))?;
-        short = if begin.elapsed() < SHORT {
-            short + 1
-        } else {
-            0
-        };
-        let Some(pause) = PAUSES.get(short) else {
-            bail!("the aggregator ends every stream of flows at once: {ended}");
+        let again = failed > 0 || last.is_some();
+        let pause = match stream(live, namespace.as_deref(), again, |line| {
+            tell(line, &mut joined, json)
+        }) {
+            Ok((ended, lasted)) => {
+                failed = 0;
+                short = if lasted < SHORT { short + 1 } else { 0 };
+                let Some(pause) = PAUSES.get(short) else {
+                    bail!("the aggregator ends every stream of flows at once: {ended}");
+                };
+                joined.next_stream();
+                last = Some(ended);
+                pause
+            }
+            Err(error) if !may_pass(&error) => return Err(error),
+            Err(error) => match (PAUSES.get(failed), &last) {
+                (Some(pause), _) => {
+                    failed += 1;
+                    pause
+                }
+                (None, None) => return Err(error),
+                (None, Some(ended)) => {
+                    let why = format!(
+                        "the stream of flows ended ({ended}), and there is no way to go on"
+                    );
+                    return Err(error.context(why));
+                }
+            },
         };
         live.session.sleep(Duration::from_secs(*pause));
-        joined.next_stream();
-        reopen(live, &ended)?;
     }
+}
+
+/// Whether what failed may pass by itself.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let of_cluster: Option<&ClusterError> = error.downcast_ref();
+    of_cluster.is_some_and(ClusterError::may_pass)
+}
+
+/// Hands on every line of one stream, over a new connection with a new token if it is not the first attempt. Returns why
+/// it ended, and how long it lasted.
+fn stream(
+    live: &mut Live,
+    namespace: Option<&str>,
+    again: bool,
+    each: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<(String, Duration)> {
+    if again {
+        live.reopen()?;
+    }
+    let begin = Instant::now();
+    let ended = each_line(live.follow(namespace)?, each)?;
+    Ok((ended, begin.elapsed()))
 }
 
 /// Hands on every line of a stream, and returns why it ended.
@@ -80,24 +120,6 @@ fn each_line(
             each(line.trim())?;
         }
     }
-}
-
-/// Connects again, with a new token, for about a minute.
-fn reopen(live: &mut Live, ended: &str) -> anyhow::Result<()> {
-    let mut last = None;
-    for pause in PAUSES {
-        live.session.sleep(Duration::from_secs(pause));
-        match live.reopen() {
-            Ok(()) => return Ok(()),
-            Err(error) if error.may_pass() => last = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let again = format!("the stream of flows ended ({ended}), and there is no way to go on");
-    last.map_or(
-        Ok(()),
-        |error| Err(anyhow::Error::new(error).context(again)),
-    )
 }
 
 const HEADER: &str =
