@@ -28,9 +28,15 @@ pub(crate) struct Joined {
     came: Told,
     /// The latest time that any record bears.
     now: Timestamp,
-    is_later: bool,
+    /// The same, of the streams before this one; nothing in the first.
+    before: Option<Timestamp>,
     lines: u64,
 }
+
+/// More records can still grow than can be remembered. The aggregator ends every stream of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("more flows are going on than can be followed at once: ask for one namespace, with -n")]
+pub(crate) struct TooMany;
 
 impl Told {
     /// What of a record was not told yet. A record without counts is news once.
@@ -78,25 +84,48 @@ impl Told {
 
 impl Joined {
     /// The stream has ended, and the next one begins.
-    pub(crate) fn next_stream(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The aggregator ended it because there is too much to be followed, and would end the next one, too.
+    pub(crate) fn next_stream(&mut self) -> Result<(), TooMany> {
         self.came = Told::default();
-        self.is_later = true;
+        self.before = Some(self.now);
+        self.tidy()
     }
 
     /// What a record of the stream tells that no stream has told before.
-    pub(crate) fn news(&mut self, mut record: FlowRecord) -> Option<FlowRecord> {
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub(crate) fn news(&mut self, mut record: FlowRecord) -> Result<Option<FlowRecord>, TooMany> {
         self.now = self.now.max(record.last_seen.unwrap_or(self.now));
-        let now = self.now;
         self.lines += 1;
         if self.lines.is_multiple_of(LINES) {
-            self.told.tidy(now);
-            self.came.tidy(now);
+            self.tidy()?;
         }
-        if !Told::may_grow(&record, now) {
-            return (!self.is_later).then_some(record);
+        let since = self.since();
+        if !Told::may_grow(&record, since) {
+            return Ok(self.before.is_none().then_some(record));
         }
-        self.came.add(&mut record, now);
-        self.told.news(record, now)
+        self.came.add(&mut record, since);
+        Ok(self.told.news(record, since))
+    }
+
+    /// From when on records may have grown after they were told. What came to its end between two streams was told by
+    /// neither.
+    fn since(&self) -> Timestamp {
+        self.before.unwrap_or(self.now)
+    }
+
+    fn tidy(&mut self) -> Result<(), TooMany> {
+        let since = self.since();
+        let few = [self.told.tidy(since), self.came.tidy(since)];
+        match few {
+            [true, true] => Ok(()),
+            _ => Err(TooMany),
+        }
     }
 }
 
@@ -174,26 +203,26 @@ mod tests {
     fn streams_that_begin_anew_are_joined() {
         let mut joined = Joined::default();
         let mut told = |port, count, last| {
-            let news = joined.news(record(port, count, last));
+            let news = joined.news(record(port, count, last)).unwrap();
             news.map(|record| record.count)
         };
         // Within a stream, lines add up.
         assert_eq!(told(80, 3, 1), Some(3));
         assert_eq!(told(81, 1, 1), Some(1));
         assert_eq!(told(80, 2, 2), Some(2));
-        joined.next_stream();
+        joined.next_stream().unwrap();
         let mut told = |port, count, last| {
-            let news = joined.news(record(port, count, last));
+            let news = joined.news(record(port, count, last)).unwrap();
             news.map(|record| record.count)
         };
         assert_eq!(told(80, 5, 2), None);
         assert_eq!(told(81, 4, 3), Some(3));
         assert_eq!(told(82, 1, 3), Some(1));
         assert_eq!(told(80, 1, 4), Some(1));
-        joined.next_stream();
+        joined.next_stream().unwrap();
         // In pieces.
         let mut told = |port, count, last| {
-            let news = joined.news(record(port, count, last));
+            let news = joined.news(record(port, count, last)).unwrap();
             news.map(|record| record.count)
         };
         assert_eq!(told(80, 4, 2), None);
@@ -208,11 +237,45 @@ mod tests {
         for _ in 0..2 {
             for last in [500, 1, 499] {
                 let news = joined.news(record(u16::try_from(last).unwrap(), 1, last));
+                let news = news.unwrap();
                 counts.push(news.map(|record| record.count));
             }
-            joined.next_stream();
+            joined.next_stream().unwrap();
         }
         let once = [Some(1), Some(1), Some(1), None, None, None];
         assert_eq!(counts, once);
+    }
+
+    #[test]
+    fn what_came_to_its_end_between_two_streams_is_told_by_the_later_one() {
+        let mut joined = Joined::default();
+        let counts = |joined: &mut Joined, records: &[(u16, u64, i64)]| -> Vec<Option<u64>> {
+            let records = records.iter();
+            let news = records.map(|(port, count, last)| joined.news(record(*port, *count, *last)));
+            news.map(|news| news.unwrap().map(|record| record.count))
+                .collect()
+        };
+        assert_eq!(counts(&mut joined, &[(80, 1, 10)]), [Some(1)]);
+        joined.next_stream().unwrap();
+        // Five hours later, newest first.
+        let later = [(82, 1, 300), (81, 4, 20), (80, 3, 15)];
+        assert_eq!(counts(&mut joined, &later), [Some(1), Some(4), Some(2)]);
+        joined.next_stream().unwrap();
+        assert_eq!(counts(&mut joined, &later), [None; 3]);
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_followed_is_an_error() {
+        let mut joined = Joined::default();
+        joined.news(record(80, 1, 1)).unwrap();
+        let others = 0..u64::try_from(MOST).unwrap();
+        joined
+            .told
+            .0
+            .extend(others.map(|number| (number, (1, at(1)))));
+        assert_eq!(joined.next_stream(), Err(TooMany));
+        // They end some time.
+        joined.news(record(81, 1, 200)).unwrap();
+        assert_eq!(joined.next_stream(), Ok(()));
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn follow(inputs: &Inputs, json: bool) -> anyhow::Result<ExitCode> {
                 let Some(pause) = PAUSES.get(short) else {
                     bail!("the aggregator ends every stream of flows at once: {ended}");
                 };
-                joined.next_stream();
+                joined.next_stream()?;
                 last = Some(ended);
                 pause
             }
@@ -128,7 +128,7 @@ const HEADER: &str =
 fn tell(line: &str, joined: &mut Joined, json: bool) -> anyhow::Result<()> {
     let record: FlowRecord =
         serde_json::from_str(line).context("the aggregator sent what is no flow record")?;
-    let Some(news) = joined.news(record) else {
+    let Some(news) = joined.news(record)? else {
         return Ok(());
     };
     match json {
