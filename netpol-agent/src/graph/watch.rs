@@ -64,7 +64,8 @@ struct Heard {
 /// Nodes where an end was when the other end saw the edge.
 #[derive(Clone, Debug, Default)]
 struct Places {
-    /// Each once. An edge has one or two, so that a map would be mostly empty.
+    /// Each once, by name. Most edges have one or two, so that maps would be mostly empty; those of a workload with a pod
+    /// on every node have as many as there are nodes.
     spans: Vec<(Arc<str>, Span)>,
     /// Some record does not say when, or on which node.
     vague: bool,
@@ -242,9 +243,12 @@ impl Places {
             return;
         };
         for node in nodes {
-            match self.spans.iter_mut().find(|(known, _)| *known == node) {
-                Some((_, known)) => *known = join(*known, span),
-                None => self.spans.push((node, span)),
+            match self.spans.binary_search_by(|(known, _)| known.cmp(&node)) {
+                Ok(place) => {
+                    let known = &mut self.spans[place].1;
+                    *known = join(*known, span);
+                }
+                Err(place) => self.spans.insert(place, (node, span)),
             }
         }
     }

@@ -202,3 +202,16 @@ fn nodes_had_agents_only_while_these_saw_something() {
     assert_eq!(had_agents("a: web > api 81 - client"), None);
     assert_eq!(had_agents("web > api 81 10:10-10:11 client"), None);
 }
+
+#[test]
+fn places_are_kept_by_name_each_once() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let mut places = Places::default();
+    for (nodes, from) in [(&["c", "a"][..], 5), (&["b"], 6), (&["a", "c"], 9)] {
+        let nodes = nodes.iter().map(|node| Arc::from(*node)).collect();
+        places.add(nodes, Some((at(from), at(from + 1))));
+    }
+    let expected = [("a", 5, 10), ("b", 6, 7), ("c", 5, 10)];
+    let expected = expected.map(|(node, from, to)| (Arc::from(node), (at(from), at(to))));
+    assert_eq!(places.spans, expected);
+}
