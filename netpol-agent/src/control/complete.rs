@@ -9,6 +9,7 @@ use netpol_common::record::Endpoint;
 use super::facts::{Facts, Settings};
 use crate::crd::{CoverageStatus, Observation, limits};
 use crate::identity::Peer;
+use crate::policy::OptionsFor;
 use crate::policy::coverage::complete::{Untold, completeness};
 use crate::policy::coverage::{self, Completeness, Coverage, Intervals};
 
@@ -35,20 +36,21 @@ impl Knowledge {
     }
 }
 
-/// What is known of every workload that has pods of its own.
+/// What is known of every workload that has pods of its own. `synthesis` tells what of the graph makes rules.
 #[must_use]
 pub(super) fn knowledge(
     facts: &Facts<'_>,
     settings: &Settings,
+    synthesis: &OptionsFor,
     earlier: &BTreeMap<WorkloadName, Observation>,
     began: Timestamp,
 ) -> BTreeMap<WorkloadName, Knowledge> {
     let options = coverage::Options {
         intervals: Intervals::Nowhere,
-        ..coverage::Options::of(&settings.options)
+        ..coverage::Options::default()
     };
     let lives = facts.index.lives();
-    let all = coverage::coverage(facts.graph, &lives, &options);
+    let all = coverage::coverage_for(facts.graph, &lives, &options, synthesis);
     let peer = |end: &_, span| facts.index.peer_at_end(end, span);
     let complete = completeness(facts.graph, &all, &settings.requirements, &peer);
     let lost = losses(facts);

@@ -106,7 +106,6 @@ fn learn(
         Some((subject.workload.clone(), known))
     });
     let earlier: BTreeMap<WorkloadName, Observation> = earlier.collect();
-    let mut known = complete::knowledge(facts, settings, &earlier, began);
     let options = OptionsFor {
         cluster: settings.options.clone(),
         workloads: subjects
@@ -118,6 +117,7 @@ fn learn(
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
     synthesiser.learn_all(facts.graph);
     for subject in subjects.iter_mut() {
+    let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
         subject.knowledge = known.remove(&subject.workload).unwrap_or_default();
         subject.choose(facts.labels.get(&subject.workload));
     }

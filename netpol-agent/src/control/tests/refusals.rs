@@ -71,6 +71,23 @@ fn what_is_incomplete_waits_unless_it_is_forced() {
 }
 
 #[test]
+fn what_a_person_rejected_does_not_keep_a_workload_incomplete() {
+    let mut sim = Sim::new();
+    let odd: Vec<String> = (1..=8)
+        .map(|port| format!("shop/Deployment/web -> shop/Deployment/db {port}/TCP"))
+        .collect();
+    odd.iter().for_each(|edge| sim.see(edge, "established", 1));
+    sim.settle();
+    let complete = |sim: &Sim, proposal| sim.condition(proposal, Type::Complete).0;
+    let (web, db) = ("shop/web-deployment", "shop/db-deployment");
+    assert!(!complete(&sim, web) && !complete(&sim, db));
+    sim.want(web, |spec| spec.rejected.extend(odd));
+    sim.settle();
+    assert!(complete(&sim, web), "{:#?}", sim.status(web).coverage);
+    assert!(!complete(&sim, db), "each end has its own proposal");
+}
+
+#[test]
 fn what_was_lost_long_ago_is_forgiven() {
     let mut sim = Sim::new();
     let lost = Losses {

@@ -89,6 +89,7 @@ mod tests {
             all,
             ingress: Estimate::default(),
             egress: Estimate::default(),
+            rejected: 0,
             seen: Seen {
                 start: Sight::Seen,
                 restart: Sight::Seen,

@@ -192,6 +192,8 @@ fn of_coverage(coverage: &Coverage, requirements: &Requirements) -> Vec<Reason> 
         None if watched.windows < FEWEST_WINDOWS => reasons.push(Reason::TooFewWindows {
             windows: watched.windows,
         }),
+        // All that it does was seen and is not wanted: there is nothing to estimate.
+        None if coverage.all.edges == 0 && coverage.rejected > 0 => {}
         None => reasons.push(Reason::NoEdges),
     }
     match coverage.seen.start {

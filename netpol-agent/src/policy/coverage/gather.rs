@@ -1,7 +1,7 @@
 //! From the graph to the windows of each workload's edges.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
@@ -13,7 +13,7 @@ use crate::graph::{FlowGraph, Windows};
 use crate::identity::{EdgeId, Life, Peer};
 use crate::policy::learn::{lesson, rested_on};
 use crate::policy::model::Direction;
-use crate::policy::options::RejectedEdge;
+use crate::policy::options::{OneWay, RejectedEdge};
 
 /// An edge as the estimators tell edges apart: all external peers of a port are one.
 type Species<'a> = (Option<&'a Peer>, Protocol, u16);
@@ -23,16 +23,21 @@ type Species<'a> = (Option<&'a Peer>, Protocol, u16);
 pub(super) struct Gathered<'a> {
     ingress: BTreeMap<Species<'a>, Cow<'a, Windows>>,
     egress: BTreeMap<Species<'a>, Cow<'a, Windows>>,
+    /// How many edges of which a time is known were rejected.
+    rejected: usize,
     /// When a learned edge was first seen.
     first: Option<Timestamp>,
     lives: &'a [Life],
 }
 
+/// What makes an edge of a workload: when UDP without a reply does, and what of it a person rejected.
+pub(super) type Chosen<'o> = (OneWay, &'o BTreeSet<RejectedEdge>);
+
 /// What the graph holds of every workload that it or `lives` names.
-pub(super) fn workloads<'a>(
+pub(super) fn workloads<'a, 'o>(
     graph: &'a FlowGraph,
     lives: &'a BTreeMap<WorkloadName, Vec<Life>>,
-    options: &Options,
+    chosen: impl Fn(&WorkloadName) -> Chosen<'o>,
 ) -> BTreeMap<&'a WorkloadName, Gathered<'a>> {
     let mut all: BTreeMap<&WorkloadName, Gathered<'_>> = BTreeMap::new();
     for (name, lives) in lives {
@@ -44,7 +49,8 @@ pub(super) fn workloads<'a>(
                 continue;
             };
             let known = all.entry(name).or_default();
-            let Ok(learned) = lesson(edge, evidence, direction, options.one_way) else {
+            let (one_way, reject) = chosen(name);
+            let Ok(learned) = lesson(edge, evidence, direction, one_way) else {
                 continue;
             };
             known.first = known
@@ -52,12 +58,11 @@ pub(super) fn workloads<'a>(
                 .into_iter()
                 .chain(learned.support.first_seen)
                 .min();
-            if !options.reject.is_empty()
-                && options.reject.contains(&RejectedEdge(EdgeId::clone(edge)))
-            {
+            let windows = rested_on(evidence, direction, learned.support.basis);
+            if !reject.is_empty() && reject.contains(&RejectedEdge(EdgeId::clone(edge))) {
+                known.rejected += usize::from(!windows.is_empty());
                 continue;
             }
-            let windows = rested_on(evidence, direction, learned.support.basis);
             known.add(direction, edge, windows);
         }
     }
@@ -94,6 +99,7 @@ impl<'a> Gathered<'a> {
             all: estimate(&Direction::ALL),
             ingress: estimate(&[Direction::Ingress]),
             egress: estimate(&[Direction::Egress]),
+            rejected: self.rejected,
             seen: Seen::of(name, self.lives, recorded, self.first, traffic, &watched),
             watched: Watched::of(&watched, options.hours, span),
         }

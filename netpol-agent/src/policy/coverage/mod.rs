@@ -33,7 +33,7 @@ use netpol_common::names::WorkloadName;
 use rayon::prelude::*;
 
 use super::model::Direction;
-use super::options::{OneWay, RejectedEdge};
+use super::options::{OneWay, OptionsFor, RejectedEdge};
 use crate::graph::{FlowGraph, Windows};
 use crate::identity::Life;
 
@@ -41,6 +41,8 @@ pub use bootstrap::Interval;
 pub use complete::{Completeness, Requirements};
 pub use incidence::Incidence;
 pub use seen::{Seen, Sight};
+
+use gather::Gathered;
 
 /// Under so many windows nothing is estimated.
 pub const FEWEST_WINDOWS: u32 = 24;
@@ -84,6 +86,8 @@ pub struct Coverage {
     pub ingress: Estimate,
     /// Its edges as a client.
     pub egress: Estimate,
+    /// How many edges are none here because a person rejected them; those of which no time is known are not counted.
+    pub rejected: usize,
     /// What of its life was seen.
     pub seen: Seen,
 }
@@ -130,9 +134,32 @@ pub fn coverage(
     lives: &BTreeMap<WorkloadName, Vec<Life>>,
     options: &Options,
 ) -> BTreeMap<WorkloadName, Coverage> {
-    let gathered: Vec<_> = gather::workloads(graph, lives, options)
-        .into_iter()
-        .collect();
+    let gathered = gather::workloads(graph, lives, |_| (options.one_way, &options.reject));
+    estimated(gathered, graph, options)
+}
+
+/// Like [`coverage`], with edges that are what a synthesis with these options makes rules of, whatever namespaces and
+/// workloads ask for.
+#[must_use]
+pub fn coverage_for(
+    graph: &FlowGraph,
+    lives: &BTreeMap<WorkloadName, Vec<Life>>,
+    options: &Options,
+    synthesis: &OptionsFor,
+) -> BTreeMap<WorkloadName, Coverage> {
+    let gathered = gather::workloads(graph, lives, |name| {
+        let own = synthesis.workload(name);
+        (own.one_way, &own.reject)
+    });
+    estimated(gathered, graph, options)
+}
+
+fn estimated(
+    gathered: BTreeMap<&WorkloadName, Gathered<'_>>,
+    graph: &FlowGraph,
+    options: &Options,
+) -> BTreeMap<WorkloadName, Coverage> {
+    let gathered: Vec<_> = gathered.into_iter().collect();
     let all: Vec<(WorkloadName, Coverage)> = gathered
         .into_par_iter()
         .map(|(name, gathered)| (name.clone(), gathered.coverage(name, graph, options)))
