@@ -30,7 +30,7 @@ use crate::policy::{Cluster, OptionsFor, Synthesiser};
 pub struct Memory {
     began: Option<Timestamp>,
     failures: BTreeMap<WorkloadName, Failures>,
-    repairs: Repairs,
+    pub(super) repairs: Repairs,
 }
 
 /// Decides what is to be written.
@@ -44,6 +44,9 @@ pub fn decide(facts: &Facts<'_>, settings: &Settings, memory: &mut Memory) -> De
     propose::propose(&mut subjects, &cluster, settings);
     let found = find_violations(&subjects, facts, &cluster, &names);
     let failing = failing(&subjects, facts, settings, memory);
+    // A policy without a proposal is nobody's to repair.
+    let is_there = |name: &ObjectName, _: &mut _| facts.proposals.contains_key(name);
+    memory.repairs.retain(is_there);
     let mut decision = act(
         &subjects, found, &failing, facts, settings, memory, &cluster,
     );
@@ -114,10 +117,10 @@ fn learn(
             .collect(),
         ..OptionsFor::default()
     };
+    let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
     let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
     synthesiser.learn_all(facts.graph);
     for subject in subjects.iter_mut() {
-    let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
         subject.knowledge = known.remove(&subject.workload).unwrap_or_default();
         subject.choose(facts.labels.get(&subject.workload));
     }

@@ -280,6 +280,11 @@ fn what_somebody_changes_in_ours_is_put_right_and_told_but_not_for_ever() {
         sim.policies[&web].policy.spec, good,
         "deleted is changed too"
     );
+    assert_eq!(sim.memory.repairs.len(), 1);
+    let known = sim.proposals.remove(&web).unwrap();
+    sim.decide();
+    assert!(sim.memory.repairs.is_empty(), "that is forgotten with it");
+    sim.proposals.insert(web.clone(), known);
     sim.shop().pause = true;
     open(&mut sim);
     sim.settle();
