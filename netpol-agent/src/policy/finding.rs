@@ -176,7 +176,7 @@ pub enum Finding {
         /// How many edges.
         edges: usize,
     },
-    /// A workload has a policy, but nothing was seen in this direction: its policy denies all of it.
+    /// A workload has a policy, but nothing that makes a rule was seen in this direction: its policy denies all of it.
     NoTraffic {
         /// The workload.
         workload: WorkloadName,

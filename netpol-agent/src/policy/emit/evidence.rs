@@ -66,7 +66,7 @@ pub(super) fn of_policy(policy: &Policy, path: &str) -> Option<(String, Vec<Stri
 fn nothing(policy: &Policy, direction: Direction) -> String {
     match policy.is_of_namespace() {
         true => format!("No {} but what other policies allow.", direction.name()),
-        false => format!("No {} was seen.", direction.name()),
+        false => format!("No {} that makes a rule was seen.", direction.name()),
     }
 }
 

@@ -102,7 +102,7 @@ impl fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "{workload}: no {direction} was seen, so its policy denies it"
+                    "{workload}: no {direction} that makes a rule was seen, so its policy denies it"
                 )
             }
             Self::OwnNode { workload, edges } => {

@@ -17,7 +17,7 @@ resource "kubernetes_network_policy_v1" "shop_true-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/StatefulSet/web.v2: TCP 8080; 2026-01-02 to 2026-01-04
     egress {
@@ -70,6 +70,6 @@ resource "kubernetes_network_policy_v1" "shop_web_v2-statefulset" {
       }
     }
 
-    # No egress was seen.
+    # No egress that makes a rule was seen.
   }
 }

@@ -34,7 +34,7 @@ resource "kubernetes_network_policy_v1" "shop_api-deployment" {
       }
     }
 
-    # No egress was seen.
+    # No egress that makes a rule was seen.
   }
 }
 
@@ -56,7 +56,7 @@ resource "kubernetes_network_policy_v1" "shop_web-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to node two: TCP 9100; 2026-01-02 to 2026-01-04
     egress {

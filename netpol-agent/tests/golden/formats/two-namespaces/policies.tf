@@ -58,7 +58,7 @@ resource "kubernetes_network_policy_v1" "shop_api-deployment" {
       }
     }
 
-    # No egress was seen.
+    # No egress that makes a rule was seen.
   }
 }
 
@@ -80,7 +80,7 @@ resource "kubernetes_network_policy_v1" "shop_web-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 8080; 2026-01-02 to 2026-01-04
     egress {
@@ -117,7 +117,7 @@ resource "kubernetes_network_policy_v1" "staging_job-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 9090; 2026-01-02 to 2026-01-04
     egress {
@@ -159,7 +159,7 @@ resource "kubernetes_network_policy_v1" "staging_web-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 8080; 2026-01-02 to 2026-01-04
     egress {

@@ -53,7 +53,7 @@ resource "kubernetes_network_policy_v1" "shop_api-deployment" {
       }
     }
 
-    # No egress was seen.
+    # No egress that makes a rule was seen.
   }
 }
 
@@ -75,7 +75,7 @@ resource "kubernetes_network_policy_v1" "shop_web-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 8080; 2026-01-02 to 2026-01-04; written as its whole namespace
     egress {
@@ -113,7 +113,7 @@ resource "kubernetes_network_policy_v1" "staging_job-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 9090; 2026-01-02 to 2026-01-04; written as its whole namespace
     egress {
@@ -151,7 +151,7 @@ resource "kubernetes_network_policy_v1" "staging_web-deployment" {
       }
     }
 
-    # No ingress was seen.
+    # No ingress that makes a rule was seen.
 
     # to shop/Deployment/api: TCP 8080; 2026-01-02 to 2026-01-04; written as its whole namespace
     egress {
