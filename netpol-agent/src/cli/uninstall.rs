@@ -1,8 +1,9 @@
 //! `kubectl-netpol uninstall`: takes away what netpol put into a cluster, in an order in which nothing is left behind.
 //!
-//! First the controller stands still, so that it repairs nothing; then its policies go; then every node's kernel side;
-//! then all the rest. What people decided stays: the LearnedPolicies and their definition.
+//! First the controller stands still, so that it repairs nothing; then its policies go; then every node's kernel side; then
+//! what the aggregator made for itself; then all the rest. What people decided stays: the LearnedPolicies and their definition.
 
+mod made;
 mod nodes;
 
 use std::process::ExitCode;
@@ -37,8 +38,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The LearnedPolicies and their definition stay, since they hold what people approved and rejected.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Stop the controller, remove the policies and detach every node, but delete none of netpol's own objects: somebody
-    /// else does, as Helm, which runs this before it uninstalls
+    /// Stop the controller, remove the policies, detach every node and delete what the aggregator made for itself, but none
+    /// of the objects that netpol was installed with: somebody else does, as Helm, which runs this before it uninstalls
     #[arg(long, env = "NETPOL_EFFECTS_ONLY")]
     effects_only: bool,
     /// Ask the API server whether it would do it, and change nothing
@@ -99,7 +100,24 @@ impl Arguments {
             "{policies} policies of netpol's removed{}",
             self.dry()
         ))?;
-        self.detach(session)
+        self.detach(session)?;
+        self.remove_made(session)
+    }
+
+    /// Deletes what the aggregator made for itself, once it is gone and no agent needs it.
+    fn remove_made(&self, session: &Session) -> anyhow::Result<()> {
+        let made = session.wait(made::remove(session.cluster(), self.dry_run))?;
+        for object in made.removed {
+            say(format_args!("{object} deleted{}", self.dry()))?;
+        }
+        // What is left in a namespace that goes is not left.
+        for object in made.kept.iter().filter(|_| self.effects_only) {
+            note(
+                "left",
+                format_args!("{object}, which netpol did not make, or cert-manager took over"),
+            );
+        }
+        Ok(())
     }
 
     fn dry(&self) -> &'static str {
@@ -121,19 +139,22 @@ impl Arguments {
         };
         let own = |verb, kind, name| Right {
             namespace: Some(&cluster.netpol_namespace),
-            ..right(verb, kind, Some(name))
+            ..right(verb, kind, name)
         };
         let policies = ("networking.k8s.io", "networkpolicies");
         let (deployments, daemon_sets) = (("apps", "deployments"), ("apps", "daemonsets"));
         let mut rights = vec![
-            own("patch", deployments, AGGREGATOR_DEPLOYMENT),
+            own("patch", deployments, Some(AGGREGATOR_DEPLOYMENT)),
             right("list", policies, None),
             right("delete", policies, None),
-            own("patch", daemon_sets, AGENT_DAEMON_SET),
+            own("list", ("", "pods"), None),
+            own("get", daemon_sets, Some(AGENT_DAEMON_SET)),
+            own("patch", daemon_sets, Some(AGENT_DAEMON_SET)),
         ];
+        rights.extend(made::rights(&cluster.netpol_namespace));
         if !self.effects_only {
             rights.extend([
-                own("delete", daemon_sets, AGENT_DAEMON_SET),
+                own("delete", daemon_sets, Some(AGENT_DAEMON_SET)),
                 right("delete", ("", "namespaces"), Some(NAMESPACE)),
             ]);
         }
@@ -217,11 +238,9 @@ impl Arguments {
             "daemonset.apps/{AGENT_DAEMON_SET}: detached on {} nodes",
             nodes.done
         ))?;
-        if nodes.left.is_empty() {
+        let Some(left) = nodes.left() else {
             return Ok(());
-        }
-        let left: Vec<&str> = nodes.left.iter().map(String::as_str).collect();
-        let left = left.join(", ");
+        };
         if self.leave_nodes {
             warn(format_args!(
                 "not detached on {left}: run `netpol-agent detach --discard` there, or reboot; it only counts, and \

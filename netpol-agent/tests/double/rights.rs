@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -38,11 +38,19 @@ pub(crate) fn of_objects(objects: &[Value]) -> BTreeSet<Right> {
 
 /// What a Role of the manifests grants to whom it is bound.
 pub(crate) fn of_role(role: &str, user: &str) -> BTreeSet<Right> {
-    let objects = manifests();
+    bound(("Role", role), NAMESPACE, user)
+}
+
+/// What a ClusterRole of the manifests grants to whom it is bound in a namespace.
+pub(crate) fn of_cluster_role(role: &str, user: &str, namespace: &str) -> BTreeSet<Right> {
+    bound(("ClusterRole", role), namespace, user)
+}
+
+fn bound((kind, name): (&str, &str), namespace: &str, user: &str) -> BTreeSet<Right> {
     let binding = serde_json::json!({
-        "metadata": {"namespace": NAMESPACE}, "roleRef": {"kind": "Role", "name": role},
+        "metadata": {"namespace": namespace}, "roleRef": {"kind": kind, "name": name},
     });
-    of_binding(&objects, &binding, user)
+    of_binding(&manifests(), &binding, user)
 }
 
 /// Those rights that no request needed, in words.
@@ -111,19 +119,25 @@ fn user(account: &str) -> String {
 
 /// Every object of the manifests.
 fn manifests() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/manifests");
-    let mut objects = Vec::new();
-    for folder in [folder.clone(), folder.join("uninstall")] {
-        for entry in fs::read_dir(folder).expect("a folder of manifests") {
-            let path = entry.expect("an entry").path();
-            if path.is_file() {
-                let text = fs::read_to_string(path).expect("a manifest");
-                let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
-                objects.extend(documents);
-            }
-        }
-    }
-    objects
+    ["manifests", "uninstall"]
+        .into_iter()
+        .flat_map(below_deploy)
+        .collect()
+}
+
+/// Every object of a folder of manifests below `deploy`.
+pub(crate) fn below_deploy(folder: &str) -> Vec<Value> {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let entries = fs::read_dir(deploy.join(folder)).expect("a folder of manifests");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort_unstable();
+    let documents = |path: &PathBuf| -> Vec<Value> {
+        let text = fs::read_to_string(path).expect("a manifest");
+        serde_saphyr::from_multiple(&text).expect("YAML")
+    };
+    paths.iter().flat_map(documents).collect()
 }
 
 fn of_binding(objects: &[Value], binding: &Value, user: &str) -> BTreeSet<Right> {

@@ -7,6 +7,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
+use crate::double::auth::Right;
 use crate::double::rights::{of_account, unused};
 use crate::support::{Cluster, run};
 
@@ -71,6 +72,11 @@ fn comes_up(cluster: &Cluster) {
 
 /// The agents' pods once their command is `detach`; the one on `stuck` does not end.
 fn detaches(cluster: &Cluster, stuck: &str) {
+    detaches_on(cluster, &["a", "b"], stuck);
+}
+
+/// The same where only these nodes have got a pod that detaches.
+fn detaches_on(cluster: &Cluster, nodes: &[&str], stuck: &str) {
     if cluster
         .api
         .get("deployments", "netpol-system", "netpol-aggregator")["spec"]["replicas"]
@@ -91,7 +97,7 @@ fn detaches(cluster: &Cluster, stuck: &str) {
     if template["spec"]["containers"][0]["args"] != json!(["detach"]) {
         return;
     }
-    for node in ["a", "b"] {
+    for &node in nodes {
         let state = match node == stuck {
             true => json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}}),
             false => json!({"terminated": {"exitCode": 0}}),
@@ -120,7 +126,27 @@ fn installed() -> Cluster {
     let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
     assert_eq!(code, Some(0), "{problems}");
     comes_up(&cluster);
+    for (api, kind, name) in MADE {
+        cluster.api.apply(json!({
+            "apiVersion": api, "kind": kind,
+            "metadata": {"name": name, "namespace": "netpol-system",
+                "labels": {"app.kubernetes.io/managed-by": "netpol-aggregator"}},
+        }));
+    }
     cluster
+}
+
+/// What the aggregator makes while it runs.
+const MADE: [(&str, &str, &str); 3] = [
+    ("v1", "Secret", "netpol-aggregator-tls"),
+    ("v1", "ConfigMap", "netpol-ca"),
+    ("coordination.k8s.io/v1", "Lease", "netpol-aggregator"),
+];
+
+/// What is left of that.
+fn made(cluster: &Cluster) -> Vec<Value> {
+    let left = ["secrets", "configmaps", "leases"].map(|plural| cluster.api.all(plural));
+    left.into_iter().flatten().collect()
 }
 
 /// Applies a policy as a field manager, owned by a LearnedPolicy or by nobody.
@@ -284,6 +310,9 @@ fn uninstalling_leaves_what_people_decided_and_what_is_not_ours() {
         "daemonsets",
         "clusterroles",
         "clusterrolebindings",
+        "configmaps",
+        "leases",
+        "secrets",
     ] {
         assert!(names(gone).is_empty(), "{gone}");
     }
@@ -305,7 +334,7 @@ fn uninstalling_leaves_what_people_decided_and_what_is_not_ours() {
 fn hook() -> (Vec<String>, Vec<(String, String)>) {
     let manifest = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../deploy/manifests/uninstall/90-uninstall.yaml"
+        "/../deploy/uninstall/90-uninstall.yaml"
     );
     let text = std::fs::read_to_string(manifest).expect("the manifest of the hook");
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
@@ -340,7 +369,6 @@ fn the_hook_of_the_chart_has_the_rights_that_it_takes_and_no_more() {
     };
     let own = [
         "clusterroles",
-        "configmaps",
         "customresourcedefinitions",
         "namespaces",
         "serviceaccounts",
@@ -357,7 +385,12 @@ fn the_hook_of_the_chart_has_the_rights_that_it_takes_and_no_more() {
     );
     assert_eq!(code, Some(0), "{problems}");
     assert!(out.contains("1 policies of netpol's removed"), "{out}");
-    assert!(out.ends_with("detached on 2 nodes\n"), "{out}");
+    assert!(out.contains("detached on 2 nodes\n"), "{out}");
+    assert!(
+        out.ends_with("lease.coordination.k8s.io/netpol-aggregator deleted\n"),
+        "{out}"
+    );
+    assert_eq!(made(&cluster), [Value::Null; 0], "the key goes too");
     assert!(problems.contains("netpol's own objects"), "{problems}");
     assert_eq!(everything(&own), before, "nothing else is touched");
     let policies = cluster.api.all("networkpolicies");
@@ -369,6 +402,48 @@ fn the_hook_of_the_chart_has_the_rights_that_it_takes_and_no_more() {
         &cluster.api.asked_by(HOOK_ACCOUNT),
     );
     assert!(unused.is_empty(), "granted and never used: {unused:#?}");
+}
+
+#[test]
+fn a_key_that_cert_manager_keeps_stays() {
+    let cluster = installed();
+    let secret = ("secrets", "netpol-system", "netpol-aggregator-tls");
+    cluster.api.change(secret, |secret| {
+        secret["metadata"]["annotations"] = json!({"cert-manager.io/certificate-name": "a"});
+    });
+    let mut command = cluster.netpol(&["uninstall", "--effects-only"]);
+    let (code, _, problems) = meanwhile(
+        &cluster,
+        |cluster| detaches(cluster, ""),
+        || run(&mut command),
+    );
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        problems.contains("left: secret/netpol-aggregator-tls, which netpol did not make"),
+        "{problems}"
+    );
+    assert_eq!(made(&cluster).len(), 1);
+}
+
+#[test]
+fn a_right_that_is_missing_is_told_before_anything_is_changed() {
+    let cluster = installed();
+    policy(&cluster, "netpol", "web-deployment", true);
+    let needed = of_account(HOOK_ACCOUNT).into_iter().map(|right| Right {
+        user: "alice".to_owned(),
+        ..right
+    });
+    let needed: Vec<Right> = needed.collect();
+    let before = cluster.api.writes().len();
+    for missing in &needed {
+        let others = needed.iter().filter(|right| *right != missing);
+        cluster.grant_only(others.cloned());
+        let (code, out, problems) = run(&mut cluster.netpol(&["uninstall", "--effects-only"]));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{missing}: {problems}");
+        let told = format!("you may not {} {}", missing.verb, missing.resource);
+        assert!(problems.contains(&told), "{missing}: {problems}");
+    }
+    assert_eq!(cluster.api.writes().len(), before);
 }
 
 #[test]
@@ -401,6 +476,32 @@ fn a_node_that_does_not_answer_is_named_and_may_be_left() {
 }
 
 #[test]
+fn a_node_without_a_pod_is_not_taken_for_one_that_is_detached() {
+    let cluster = installed();
+    let one_of_two = |cluster: &Cluster| detaches_on(cluster, &["a"], "");
+    let mut command = cluster.netpol(&["uninstall", "--timeout", "3s"]);
+    let (code, _, problems) = meanwhile(&cluster, one_of_two, || run(&mut command));
+    assert_eq!(code, Some(2), "{problems}");
+    assert!(
+        problems.contains("not detached in time on 1 node without a pod of the agent's"),
+        "{problems}"
+    );
+    assert_eq!(cluster.api.all("daemonsets").len(), 1);
+    assert_eq!(
+        made(&cluster).len(),
+        MADE.len(),
+        "nothing goes before all is done"
+    );
+    let (code, _, problems) =
+        run(&mut cluster.netpol(&["uninstall", "--timeout", "1s", "--leave-nodes"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert!(
+        problems.contains("not detached on 1 node without"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn uninstalling_is_tried_without_changing_anything() {
     let cluster = installed();
     policy(&cluster, "netpol", "web-deployment", true);
@@ -413,6 +514,11 @@ fn uninstalling_is_tried_without_changing_anything() {
     );
     assert_eq!(cluster.api.world().all("networkpolicies"), before);
     assert_eq!(cluster.api.all("daemonsets").len(), 1);
+    assert!(
+        out.contains("secret/netpol-aggregator-tls deleted (server dry run)"),
+        "{out}"
+    );
+    assert_eq!(made(&cluster).len(), MADE.len());
     cluster.revoke_all();
     cluster.grant(
         "create",

@@ -1,7 +1,8 @@
 //! `cargo xtask deploy`: from the chart to what is committed beside it.
 //!
 //! The chart is the source. The plain manifests are its templates, rendered with the default values; hooks, which Helm
-//! runs when it uninstalls, go into a folder of their own, so that `kubectl apply -f` does not run them. The chart's
+//! runs when it uninstalls, go into a folder beside theirs, so that nobody who applies a folder with all that is below it runs
+//! them. The chart's
 //! template of the custom resource is itself made, from the Rust types, and so is the table of values in its README.
 
 pub mod chart;
@@ -95,7 +96,7 @@ pub fn stale(deploy: &Path, made: &BTreeMap<PathBuf, String>) -> Result<Vec<Path
 }
 
 const MANIFESTS: &str = "manifests";
-const HOOKS: &str = "manifests/uninstall";
+const HOOKS: &str = "uninstall";
 
 impl Rendered {
     /// Where the manifest is kept, below `deploy`.

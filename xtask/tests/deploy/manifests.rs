@@ -1,6 +1,7 @@
 //! What is committed is what the chart makes.
 
 use std::fs;
+use std::path::Path;
 
 use netpol_common::GROUP;
 use netpol_common::names::cluster::PLURAL;
@@ -48,4 +49,18 @@ fn the_definition_of_the_custom_resource_is_kept_and_upgraded() {
     assert_eq!(object["spec"], made["spec"]);
     let without = documents(&rendered(|values| values["crd"]["install"] = false.into()));
     assert_eq!(without.len() + 1, objects.len());
+}
+
+#[test]
+fn whoever_applies_the_manifests_with_all_below_them_uninstalls_nothing() {
+    let deploy = workspace().join("deploy");
+    let below = fs::read_dir(deploy.join("manifests")).expect("the folder of manifests");
+    let folders = below.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
+    assert_eq!(folders.count(), 0, "kubectl apply -R goes into folders");
+    let made = made(&chart_directory()).expect("everything can be made");
+    let hooks = made
+        .iter()
+        .filter(|(_, text)| text.contains("helm.sh/hook:"));
+    let hooks: Vec<_> = hooks.map(|(path, _)| path.as_path()).collect();
+    assert_eq!(hooks, [Path::new("uninstall/90-uninstall.yaml")]);
 }

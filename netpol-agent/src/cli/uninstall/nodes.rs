@@ -25,8 +25,28 @@ const DETACHING: &str = "netpol.io/detaching";
 pub(super) struct Nodes {
     /// How many are detached.
     pub(super) done: usize,
-    /// Those that are not.
-    pub(super) left: BTreeSet<String>,
+    /// Those that are known not to be.
+    left: BTreeSet<String>,
+    /// On how many there is to be an agent.
+    wanted: usize,
+}
+
+impl Nodes {
+    /// How many there are, as far as is known.
+    fn all(&self) -> usize {
+        self.wanted.max(self.done + self.left.len())
+    }
+
+    /// Those that are not detached, in words; nothing if there are none.
+    pub(super) fn left(&self) -> Option<String> {
+        let mut words: Vec<String> = self.left.iter().cloned().collect();
+        match self.all() - self.done - self.left.len() {
+            0 => {}
+            1 => words.push("1 node without a pod of the agent's".to_owned()),
+            more => words.push(format!("{more} nodes without a pod of the agent's")),
+        }
+        Some(words.join(", ")).filter(|words| !words.is_empty())
+    }
 }
 
 /// Detaches on every node that runs an agent, or gives up in the end; nothing if there is no DaemonSet.
@@ -42,11 +62,9 @@ pub(super) fn detach(
     let until = Instant::now() + patience;
     loop {
         let (pods, wanted) = session.wait(pods(cluster))?;
-        let nodes = judge(&pods);
-        let all = nodes.done + nodes.left.len();
-        progress(nodes.done, all.max(wanted));
-        let over = nodes.left.is_empty() && nodes.done >= wanted;
-        if over || Instant::now() >= until {
+        let nodes = judge(&pods, wanted);
+        progress(nodes.done, nodes.all());
+        if nodes.done == nodes.all() || Instant::now() >= until {
             return Ok(Some(nodes));
         }
         session.sleep(PAUSE);
@@ -133,22 +151,41 @@ async fn pods(cluster: &Cluster) -> Result<(Vec<Pod>, usize), ClusterError> {
     Ok((listed.await?.items, usize::try_from(wanted).unwrap_or(0)))
 }
 
-/// Which nodes are detached, by what their pods' containers came to.
-fn judge(pods: &[Pod]) -> Nodes {
-    let mut nodes = Nodes::default();
-    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+/// Which nodes are detached, by what their pods' containers came to. A node whose pod cannot be scheduled, or was not made
+/// anew yet, is one of those that are `wanted` and not done.
+fn judge(pods: &[Pod], wanted: usize) -> Nodes {
     let done: BTreeSet<String> = pods
         .iter()
         .filter(|pod| is_detached(pod))
-        .filter_map(node)
+        .filter_map(node_of)
         .collect();
-    nodes.left = pods
+    let left = pods.iter().filter_map(node_of);
+    Nodes {
+        left: left.filter(|node| !done.contains(node)).collect(),
+        done: done.len(),
+        wanted,
+    }
+}
+
+/// The node that a pod is on, or waits for: the controller of DaemonSets binds each of its pods to a node by the node's name.
+fn node_of(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    if let Some(node) = &spec.node_name {
+        return Some(node.clone());
+    }
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
+    let fields = required
+        .node_selector_terms
         .iter()
-        .filter_map(node)
-        .filter(|node| !done.contains(node))
-        .collect();
-    nodes.done = done.len();
-    nodes
+        .filter_map(|term| term.match_fields.as_ref());
+    let mut names = fields
+        .flatten()
+        .filter(|field| field.key == "metadata.name" && field.operator == "In")
+        .filter_map(|field| field.values.as_ref()?.first());
+    names.next().cloned()
 }
 
 /// Whether a pod that detaches has done so. Its container is started again and again, so the last end counts too.
@@ -196,7 +233,36 @@ mod tests {
             pod("d", false, ended(0)),
         ];
         let left = ["b", "c", "d"].map(str::to_owned).into();
-        assert_eq!(judge(&pods), Nodes { done: 1, left });
+        let wanted = 4;
+        let nodes = Nodes {
+            done: 1,
+            left,
+            wanted,
+        };
+        assert_eq!(judge(&pods, wanted), nodes);
+        assert_eq!(nodes.left().as_deref(), Some("b, c, d"));
+        assert_eq!(judge(&pods[..1], 1).left(), None);
+    }
+
+    #[test]
+    fn a_node_whose_pod_is_not_there_or_waits_is_not_detached() {
+        let ended = json!({"terminated": {"exitCode": 0}});
+        let done = pod("a", true, ended);
+        let told = |pods: &[Pod], wanted| judge(pods, wanted).left();
+        let one = Some("1 node without a pod of the agent's".to_owned());
+        assert_eq!(told(std::slice::from_ref(&done), 2), one);
+        let mut waits = pod("b", true, json!({"waiting": {}}));
+        let field = json!({"key": "metadata.name", "operator": "In", "values": ["b"]});
+        let required = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
+        let affinity =
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+        let spec = waits.spec.as_mut().unwrap();
+        spec.node_name = None;
+        spec.affinity = Some(serde_json::from_value(affinity).unwrap());
+        let pods = [done, waits];
+        assert_eq!(told(&pods, 2).as_deref(), Some("b"));
+        let both = Some("b, 2 nodes without a pod of the agent's");
+        assert_eq!(told(&pods, 4).as_deref(), both);
     }
 
     #[test]
