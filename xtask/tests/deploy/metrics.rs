@@ -156,3 +156,20 @@ fn counters_are_asked_for_their_growth_only() {
         }
     }
 }
+
+#[test]
+fn alerts_about_the_aggregator_not_being_there_do_not_need_it_to_be_there() {
+    let all = queries().into_iter();
+    let queries: Vec<String> = all.filter(|query| query.ends_with("== 0")).collect();
+    let own = queries
+        .iter()
+        .filter(|query| query.contains("netpol_aggregator_"));
+    assert_eq!(own.clone().count(), 2, "{queries:?}");
+    for query in own {
+        // Without series, `sum(...) == 0` is empty, and an alert that is empty does not fire.
+        for metric in named(query) {
+            let absent = format!("absent({metric}) or ");
+            assert!(query.starts_with(&absent), "{query}");
+        }
+    }
+}
