@@ -10,8 +10,38 @@ use xtask::workspace;
 use super::{document, documents, everything, rendered};
 
 fn operations() -> String {
-    let path = workspace().join("deploy/OPERATIONS.md");
-    fs::read_to_string(path).expect("the page on operations")
+    page("deploy/OPERATIONS.md")
+}
+
+fn page(path: &str) -> String {
+    let text = fs::read_to_string(workspace().join(path));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands in a text in place of something that is still to be written: capitals between two `@`.
+fn placeholder(text: &str) -> Option<&str> {
+    let capitals = |part: &&str| {
+        let all = part.bytes().all(|byte| byte.is_ascii_uppercase());
+        all && !part.is_empty()
+    };
+    let parts: Vec<&str> = text.split('@').collect();
+    let within = parts.get(1..parts.len() - 1).unwrap_or_default();
+    within.iter().copied().find(|part| capitals(&part))
+}
+
+#[test]
+fn no_page_holds_a_place_for_something_that_is_still_to_be_written() {
+    assert_eq!(placeholder("a\n@SIZING@\nb"), Some("SIZING"));
+    assert_eq!(placeholder("USER@HOST, a@b.example, @@, @A1@"), None);
+    for path in [
+        "deploy/OPERATIONS.md",
+        "deploy/SECURITY.md",
+        "deploy/chart/README.md",
+        "README.md",
+        "ARCHITECTURE.md",
+    ] {
+        assert_eq!(placeholder(&page(path)), None, "{path}");
+    }
 }
 
 #[test]
