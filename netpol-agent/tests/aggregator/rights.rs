@@ -1,6 +1,7 @@
 //! Every right that the manifests grant to agents and to the aggregator is used, and every one that is used is granted:
 //! the double refuses the others in all tests of this program, and here records which of them were needed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,11 +9,14 @@ use netpol_agent::identity::Index;
 use netpol_agent::keeper::SharedIndex;
 use netpol_agent::lead;
 use netpol_agent::watch::{self, Options, Scope};
-use netpol_common::names::cluster::{AGENT_ACCOUNT, AGGREGATOR_ACCOUNT, CA_CONFIG_MAP, TLS_SECRET};
-use serde_json::json;
+use netpol_common::names::cluster::{
+    AGENT_ACCOUNT, AGGREGATOR_ACCOUNT, CA_CONFIG_MAP, TLS_SECRET, VIEWER_ACCOUNT,
+};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::double::ApiServer;
+use crate::double::auth::Right;
 use crate::double::rights::{of_account, unused};
 use crate::double::world::Request;
 use crate::lab::{CONTROLLER, Lab};
@@ -128,6 +132,32 @@ async fn controlling() -> Vec<Request> {
     drop(leader);
     election.await.expect("it ends");
     lab.server.asked_by(AGGREGATOR_ACCOUNT)
+}
+
+#[tokio::test]
+async fn what_readers_are_granted_is_what_the_aggregator_asks_for() {
+    let rig = Rig::start().await;
+    let granted = of_account(VIEWER_ACCOUNT);
+    let read = rig.read("viewer", "/v1/status").send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    let asked = rig.api.asked_by(AGGREGATOR_ACCOUNT).into_iter();
+    let asked = asked.filter(|request| request.plural == "subjectaccessreviews");
+    let asked: BTreeSet<Right> = asked.map(|request| right(&request.body["spec"])).collect();
+    assert_eq!(asked, granted);
+}
+
+/// The right that a SubjectAccessReview asks for.
+fn right(spec: &Value) -> Right {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let asked = &spec["resourceAttributes"];
+    Right {
+        user: text(&spec["user"]),
+        verb: text(&asked["verb"]),
+        group: text(&asked["group"]),
+        resource: text(&asked["resource"]),
+        namespace: text(&asked["namespace"]),
+        name: text(&asked["name"]),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

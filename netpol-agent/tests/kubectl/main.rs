@@ -12,5 +12,6 @@ mod install;
 mod modes;
 mod offline;
 mod reading;
+mod roles;
 mod standing;
 mod support;
