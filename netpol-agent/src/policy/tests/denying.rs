@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use netpol_common::names::ObjectName;
 use netpol_common::words::Protocol;
@@ -190,31 +189,6 @@ fn a_workload_that_only_the_graph_knows_stands_in_nobodys_way() {
         text.contains("gone")
     });
     assert_eq!(of_gone.collect::<Vec<_>>(), Vec::<&Finding>::new());
-}
-
-/// What is asked of each of many workloads is not looked through again with every edge.
-#[test]
-fn many_options_make_no_edge_slower() {
-    let cluster = cluster(&["api", "web"]);
-    let edges: Vec<_> = (1..=2_000).map(|port| ("web", "api", port)).collect();
-    let edges = graph(&edges);
-    let took = |others: usize| {
-        let others = (0..others).map(|number| deployment(&format!("other-{number}")));
-        let options = OptionsFor {
-            workloads: others.map(|name| (name, Options::default())).collect(),
-            ..OptionsFor::default()
-        };
-        let once = |_| {
-            let begin = Instant::now();
-            let (cluster, options) = (Cow::Borrowed(&cluster), Cow::Borrowed(&options));
-            Synthesiser::new(cluster, options).learn_all(&edges);
-            begin.elapsed()
-        };
-        (0..3).map(once).min().unwrap_or_default()
-    };
-    let (few, many) = (took(1), took(20_000));
-    let most = 5 * few + Duration::from_millis(300);
-    assert!(many < most, "{many:?} instead of {few:?}");
 }
 
 /// What a workload asks for holds of its own questions, at both ends, and of nobody else's.
