@@ -21,6 +21,7 @@ mod watch;
 pub(crate) mod world;
 mod write;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::Sender;
 
 use fault::Fault;
-use world::{Request, World};
+use world::{Key, Request, World, key};
 
 /// A running server. It stops when it is dropped.
 pub(crate) struct ApiServer {
@@ -162,6 +163,30 @@ impl ApiServer {
     pub(crate) fn get(&self, plural: &str, namespace: &str, name: &str) -> Value {
         let found = self.world().get(plural, namespace, name).cloned();
         found.unwrap_or_default()
+    }
+
+    /// Plural, namespace and name of every object.
+    pub(crate) fn names(&self) -> BTreeSet<Key> {
+        let world = self.world();
+        world.everything().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Does what the controller of namespaces does: whatever is in those that are going goes, and then they.
+    pub(crate) fn finish_namespaces(&self) {
+        let mut world = self.world();
+        let going = world.all("namespaces").into_iter();
+        let going = going.filter(|it| !it["metadata"]["deletionTimestamp"].is_null());
+        let going: Vec<Key> = going.map(|it| key(&it)).collect();
+        for (plural, nowhere, name) in going {
+            let within = world.everything().map(|(key, _)| key);
+            let within: Vec<Key> = within.filter(|key| key.1 == name).cloned().collect();
+            for (plural, namespace, name) in within {
+                let _gone = world.take(&plural, &namespace, &name);
+            }
+            let _gone = world.take(&plural, &nowhere, &name);
+        }
+        drop(world);
+        self.announce();
     }
 
     /// Misbehaves from now on.

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::kinds;
 
 /// Plural, namespace and name: no two kinds that are asked for share a plural.
-pub(super) type Key = (String, String, String);
+pub(crate) type Key = (String, String, String);
 
 /// The state of the server. Tests may read and change what is visible to them.
 #[derive(Clone, Default)]
@@ -162,7 +162,7 @@ impl World {
 }
 
 /// What identifies an object.
-pub(super) fn key(object: &Value) -> Key {
+pub(crate) fn key(object: &Value) -> Key {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &object["metadata"];
     (

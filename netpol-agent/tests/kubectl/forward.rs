@@ -122,6 +122,8 @@ async fn bridge(
                 }
             }
         }
+        // Whoever asked has gone, and the pod is to know: it bounds how many connections are open.
+        let _ = write.shutdown().await;
     };
     let down = async {
         let mut buffer = vec![0; 1 << 14];

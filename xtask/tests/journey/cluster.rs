@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -34,7 +35,7 @@ pub(crate) const WORKER: &str = "data/Deployment/worker";
 /// The cluster address of the service `shop/web`, whose pods listen on another port.
 const WEB_SERVICE: (&str, u16) = ("10.96.1.1", 80);
 /// Replicas of the aggregator at most.
-const REPLICAS: usize = 2;
+pub(crate) const REPLICAS: usize = 2;
 
 /// A cluster without netpol.
 pub(crate) struct Cluster {
@@ -44,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) runtime: Runtime,
     /// Everything that outlives processes.
     pub(crate) directory: tempfile::TempDir,
+    /// What a person runs at the moment, if somebody may kill it.
+    pub(crate) person: Mutex<Option<Child>>,
     loopback: [u8; 2],
     pods: Vec<(&'static str, PodId)>,
     // Goes last: processes work in it.
@@ -78,6 +81,7 @@ impl Cluster {
             service,
             runtime,
             directory: tempfile::tempdir().unwrap(),
+            person: Mutex::default(),
             loopback,
             pods: pods.to_vec(),
             lab,
@@ -166,6 +170,12 @@ impl Cluster {
         let has = |pod: &PodId| self.lab.pod_addresses(*pod).unwrap().contains(&address);
         let found = self.pods.iter().find(|(_, pod)| has(pod));
         found.map(|(workload, _)| *workload)
+    }
+
+    /// How many of those pods a node has.
+    pub(crate) fn pods_on(&self, node: Node) -> usize {
+        let own = PODS.iter().filter(|(_, plan)| plan.node == node);
+        own.count()
     }
 
     fn pods_of(&self, workload: &str) -> Vec<PodId> {

@@ -8,12 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use xtask::lab::topology::Node;
 
-use crate::cluster::{AGENT, AGGREGATOR, Cluster, SYSTEM};
+use crate::cluster::{AGENT, AGGREGATOR, Cluster, REPLICAS, SYSTEM};
 use crate::postgres::Server;
-use crate::process::Process;
+use crate::process::{Launch, Process};
 use crate::{pods, service};
 
 /// How often it looks.
@@ -22,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const PROBE: Duration = Duration::from_millis(500);
 /// How long a process that has ended by itself stays away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long it may take until a process is there that is to be ended. A test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Who a process is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -32,6 +33,8 @@ pub(crate) enum Role {
     Aggregator(usize),
     /// A node's agent.
     Agent(Node),
+    /// What a person runs at the moment, who is not the kubelet's.
+    Person,
 }
 
 /// How a process is to end. It is started again at once.
@@ -52,6 +55,8 @@ pub(crate) struct Kubelet {
 #[derive(Default)]
 struct Shared {
     orders: Mutex<Vec<(Role, End)>>,
+    /// Whose processes run.
+    present: Mutex<BTreeSet<Role>>,
     stop: AtomicBool,
     /// Processes that have ended by themselves, with their last words.
     ended: Mutex<Vec<String>>,
@@ -85,11 +90,32 @@ impl Kubelet {
 
     /// Ends a process, once it is there, and returns when that was done.
     pub(crate) fn end(&self, role: Role, how: End) {
-        self.shared.orders.lock().unwrap().push((role, how));
-        while !self.shared.orders.lock().unwrap().is_empty() {
+        assert!(self.end_within(role, how, PATIENCE), "no {role:?}");
+    }
+
+    /// The same, unless the process does not come in that time. Returns whether it was ended.
+    pub(crate) fn end_within(&self, role: Role, how: End, patience: Duration) -> bool {
+        let order = (role, how);
+        let begin = Instant::now();
+        self.shared.orders.lock().unwrap().push(order);
+        loop {
             self.check();
+            let mut orders = self.shared.orders.lock().unwrap();
+            if !orders.contains(&order) {
+                return true;
+            }
+            if begin.elapsed() >= patience {
+                orders.retain(|other| *other != order);
+                return false;
+            }
+            drop(orders);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether a process of that role runs.
+    pub(crate) fn runs(&self, role: Role) -> bool {
+        self.shared.present.lock().unwrap().contains(&role)
     }
 
     /// Fails if it has failed, or a process has ended by itself.
@@ -116,34 +142,37 @@ struct Worker {
     database: Option<Server>,
     url: Option<String>,
     shared: Arc<Shared>,
-    processes: BTreeMap<Role, Process>,
+    processes: BTreeMap<Role, Running>,
     /// Nodes whose kernel side was taken away.
     detached: BTreeSet<Node>,
     again_at: BTreeMap<Role, Instant>,
     probe_at: Instant,
 }
 
+/// A process, and what it was started with.
+struct Running {
+    process: Process,
+    launch: Launch,
+}
+
 impl Worker {
     fn look(&mut self) {
         self.cluster.api.world().now = Timestamp::now().as_second();
         self.obey();
-        let wanted = self.wanted();
         self.reap();
-        let gone = self.processes.keys().filter(|role| !wanted.contains(role));
-        for role in gone.copied().collect::<Vec<_>>() {
-            self.processes.remove(&role).unwrap().stop();
-            pods::forget(&self.cluster, role);
-        }
-        for role in wanted {
-            let early = self
-                .again_at
-                .get(&role)
-                .is_some_and(|at| Instant::now() < *at);
+        let wanted = self.wanted();
+        self.stop(&wanted);
+        for (role, launch) in wanted {
+            let at = self.again_at.get(&role);
+            let early = at.is_some_and(|at| Instant::now() < *at);
             if !self.processes.contains_key(&role) && !early {
-                self.run(role);
+                self.run(role, launch);
             }
         }
-        self.detach();
+        self.cluster.api.finish_namespaces();
+        let mut present: BTreeSet<Role> = self.processes.keys().copied().collect();
+        present.extend(self.database.iter().map(|_| Role::Database));
+        *self.shared.present.lock().unwrap() = present;
         if Instant::now() >= self.probe_at {
             self.probe();
             self.probe_at = Instant::now() + PROBE;
@@ -162,12 +191,12 @@ impl Worker {
                 false
             }
             _ => match (processes.remove(role), how) {
-                (Some(process), End::Killed) => {
-                    process.kill();
+                (Some(running), End::Killed) => {
+                    running.process.kill();
                     false
                 }
-                (Some(process), End::Told) => {
-                    process.stop();
+                (Some(running), End::Told) => {
+                    running.process.stop();
                     false
                 }
                 (None, _) => true,
@@ -175,76 +204,77 @@ impl Worker {
         });
     }
 
-    /// Who is to run.
-    fn wanted(&self) -> Vec<Role> {
-        let api = &self.cluster.api;
-        let deployment = api.get("deployments", SYSTEM, AGGREGATOR);
-        let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(0);
-        let replicas = (0..replicas).map(|it| Role::Aggregator(usize::try_from(it).unwrap()));
-        let mut wanted: Vec<Role> = replicas.collect();
-        // A pod waits until everything that it mounts is there.
-        if !self.daemon_set().is_null() && !self.detaches() && self.cluster.authority().is_some() {
-            wanted.extend(Node::ALL.map(Role::Agent));
-        }
-        wanted
-    }
-
-    fn daemon_set(&self) -> Value {
-        self.cluster.api.get("daemonsets", SYSTEM, AGENT)
-    }
-
-    /// Whether the agents' command is `detach`.
-    fn detaches(&self) -> bool {
-        self.daemon_set()["spec"]["template"]["spec"]["containers"][0]["args"] == json!(["detach"])
-    }
-
     /// Notes what has ended by itself.
     fn reap(&mut self) {
-        let ended: Vec<Role> = (self.processes.iter_mut())
-            .filter_map(|(role, process)| process.ended().map(|_| *role))
-            .collect();
-        for role in ended {
-            let process = self.processes.remove(&role).unwrap();
+        let ended = self.processes.iter_mut().filter_map(|(role, running)| {
+            let status = running.process.ended()?;
+            Some((*role, status.success()))
+        });
+        for (role, well) in ended.collect::<Vec<_>>() {
+            let running = self.processes.remove(&role).unwrap();
+            if let (Role::Agent(node), true) = (role, well && running.detaches()) {
+                pods::complete(&self.cluster, role);
+                self.detached.insert(node);
+                continue;
+            }
             self.again_at.insert(role, Instant::now() + PAUSE);
-            let told = format!("{role:?}: {}", process.last_words());
+            let told = format!("{role:?}: {}", running.process.last_words());
             self.shared.ended.lock().unwrap().push(told);
         }
     }
 
-    fn run(&mut self, role: Role) {
-        let (log, arguments) = match role {
-            Role::Aggregator(number) => {
-                let arguments = pods::aggregator(&self.cluster, number, self.url.as_deref());
-                (format!("aggregator-{number}.log"), arguments)
+    /// Who is to run, and with what.
+    fn wanted(&mut self) -> BTreeMap<Role, Launch> {
+        let cluster = &self.cluster;
+        let deployment = cluster.api.get("deployments", SYSTEM, AGGREGATOR);
+        let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(0);
+        let replicas = (0..REPLICAS).filter(|number| (*number as u64) < replicas);
+        let aggregators = replicas.filter_map(|number| {
+            let launch = pods::aggregator(cluster, number, self.url.as_deref())?;
+            Some((Role::Aggregator(number), launch))
+        });
+        let mut wanted: BTreeMap<Role, Launch> = aggregators.collect();
+        if cluster.api.get("daemonsets", SYSTEM, AGENT).is_null() {
+            self.detached.clear();
+        }
+        // Agents that begin before there is a certificate authority wait a while before they look again, and tests need not.
+        let early = cluster.authority().is_none();
+        for node in Node::ALL {
+            let launch = pods::agent(cluster, node);
+            let launch = launch.filter(|it| detaches(it) || !early);
+            if let Some(launch) = launch.filter(|_| !self.detached.contains(&node)) {
+                wanted.insert(Role::Agent(node), launch);
             }
-            Role::Agent(node) => {
-                let arguments = pods::agent(&self.cluster, node, "node");
-                (format!("agent-{}.log", node.name()), arguments)
-            }
-            Role::Database => return,
-        };
-        pods::make(&self.cluster, role, &json!({"running": {}}));
-        let program = &self.cluster.programs.agent;
-        let process = Process::start(program, &arguments, &self.cluster.file(&log));
-        self.processes.insert(role, process);
+        }
+        wanted
     }
 
-    /// Takes the kernel side away on every node, once that is what the agents' pods are to do.
-    fn detach(&mut self) {
-        for node in Node::ALL {
-            if !self.detaches() || self.detached.contains(&node) {
-                continue;
+    /// Stops what is not wanted any more, or not as it is, and takes pods away that nothing runs in.
+    fn stop(&mut self, wanted: &BTreeMap<Role, Launch>) {
+        let all = (0..REPLICAS).map(Role::Aggregator);
+        for role in all.chain(Node::ALL.map(Role::Agent)) {
+            let launch = wanted.get(&role);
+            let runs = self.processes.get(&role);
+            if runs.is_some_and(|running| Some(&running.launch) != launch) {
+                self.processes.remove(&role).unwrap().process.stop();
             }
-            let mut arguments = pods::agent(&self.cluster, node, "detach");
-            arguments.push("--discard".to_owned());
-            let log = self.cluster.file(&format!("detach-{}.log", node.name()));
-            let mut process = Process::start(&self.cluster.programs.agent, &arguments, &log);
-            let status = process.wait();
-            assert!(status.success(), "{}", process.last_words());
-            let ended = json!({"terminated": {"exitCode": status.code()}});
-            pods::make(&self.cluster, Role::Agent(node), &ended);
-            self.detached.insert(node);
+            let complete = matches!(role, Role::Agent(node) if self.detached.contains(&node));
+            if launch.is_none() && !complete {
+                pods::forget(&self.cluster, role);
+            }
         }
+    }
+
+    fn run(&mut self, role: Role, launch: Launch) {
+        let log = match role {
+            Role::Aggregator(number) => format!("aggregator-{number}.log"),
+            Role::Agent(node) => format!("agent-{}.log", node.name()),
+            Role::Database | Role::Person => return,
+        };
+        pods::make(&self.cluster, role);
+        let program = &self.cluster.programs.agent;
+        let process = Process::start(program, &launch, &self.cluster.file(&log));
+        self.processes.insert(role, Running { process, launch });
     }
 
     /// Says how many are ready.
@@ -254,11 +284,22 @@ impl Worker {
         let ready = |role: &&Role| match role {
             Role::Aggregator(number) => ok(cluster.replica(*number).probes, "readyz"),
             Role::Agent(node) => ok(cluster.agent_probes(*node), "healthz"),
-            Role::Database => false,
+            Role::Database | Role::Person => false,
         };
         let ready: Vec<&Role> = self.processes.keys().filter(ready).collect();
         let agents = ready.iter().filter(|it| matches!(it, Role::Agent(_)));
         let agents = agents.count();
         pods::tell(cluster, ready.len() - agents, agents);
     }
+}
+
+impl Running {
+    fn detaches(&self) -> bool {
+        detaches(&self.launch)
+    }
+}
+
+/// Whether an agent is started to take away what agents left in the kernel.
+fn detaches(launch: &Launch) -> bool {
+    launch.arguments == ["detach"]
 }

@@ -1,5 +1,6 @@
 //! A process that goes with the test, whatever becomes of the test.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +12,13 @@ use nix::unistd::Pid;
 /// How long a process may take to end in order.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a program is started with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Launch {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
 /// A running program. It is killed when dropped, and when the thread that started it ends.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -20,13 +28,13 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program, whose words go to the end of `log`.
-    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+    pub(crate) fn start(program: &Path, launch: &Launch, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
-            .args(arguments)
+            .args(&launch.arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file);
@@ -34,6 +42,7 @@ impl Process {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NETPOL_")) {
             command.env_remove(name);
         }
+        command.envs(&launch.variables);
         Self {
             child: command.spawn().unwrap(),
             log: log.to_owned(),
@@ -60,7 +69,7 @@ impl Process {
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    fn wait(&mut self) -> ExitStatus {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.ended() {

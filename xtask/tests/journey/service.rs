@@ -48,13 +48,18 @@ async fn serve(mut client: TcpStream, mut replicas: Vec<Replica>) {
 
 /// Whether a probe answers well.
 pub(crate) async fn is_ok(address: SocketAddr, path: &str) -> bool {
+    get(address, path).await.is_some()
+}
+
+/// What is answered to a question over plain HTTP, head and all; nothing unless it is answered well.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
     let ask = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("GET /{path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        Some(answer.starts_with(b"HTTP/1.1 200"))
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer).filter(|answer| answer.starts_with("HTTP/1.1 200"))
     };
-    matches!(timeout(PATIENCE, ask).await, Ok(Some(true)))
+    timeout(PATIENCE, ask).await.ok()?
 }

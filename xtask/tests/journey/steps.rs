@@ -1,17 +1,22 @@
 //! The journey, step by step. Each step waits until what it is about has come to be, and looks at the objects.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use xtask::lab::topology::Node;
 
 use crate::cluster::{AGENT, AGGREGATOR, Cluster, SYSTEM};
-use crate::kubelet::Kubelet;
+use crate::double::auth::Account;
+use crate::double::rights::below_deploy;
+use crate::double::world::{Key, key};
+use crate::kubelet::{Kubelet, Role};
 use crate::objects::{allow_exactly, condition, holds, why};
-use crate::person::{netpol, persistently, until};
+use crate::person::{command, netpol, persistently, until};
 use crate::postgres::Server;
 use crate::traffic::Client;
-use crate::{rights, truth};
+use crate::{pods, rights, service, truth};
 
 /// The edge that begins when edges are frozen already.
 pub(crate) const LATE: &str = "shop/Deployment/web -> shop/Deployment/api-v1 9090/TCP";
@@ -28,6 +33,8 @@ const COLUMNS: [&str; 8] = [
     "Applied",
     "Age",
 ];
+/// The account of the hook that Helm runs before it uninstalls, and its token.
+const HOOK: &str = "netpol-uninstall";
 const SHOP: (&str, &str, &str) = ("namespaces", "", "shop");
 
 /// A cluster, who runs netpol in it, and connections between its pods.
@@ -35,6 +42,8 @@ pub(crate) struct Journey {
     // Ends first.
     pub(crate) kubelet: Arc<Kubelet>,
     clients: Vec<Client>,
+    /// Every object that was there before netpol, by plural, namespace and name.
+    before: BTreeSet<Key>,
     pub(crate) cluster: Arc<Cluster>,
 }
 
@@ -45,6 +54,7 @@ impl Journey {
         Self {
             kubelet: Arc::new(Kubelet::start(&cluster, database)),
             clients: Vec::new(),
+            before: cluster.api.names(),
             cluster,
         }
     }
@@ -56,8 +66,7 @@ impl Journey {
 
     /// Installs netpol with so many replicas of the aggregator. From then on nobody may do more than the roles say.
     pub(crate) fn install(&self, replicas: u64) {
-        let said = netpol(&self.cluster, &["install", "--no-wait"]);
-        assert_eq!(said.code, Some(0), "{said:#?}");
+        persistently(&self.cluster, &["install", "--no-wait"], 0);
         let deployment = ("deployments", SYSTEM, AGGREGATOR);
         self.cluster
             .api
@@ -82,6 +91,11 @@ impl Journey {
 
     /// Pods talk, and proposals fill in.
     pub(crate) fn learn(&mut self) {
+        self.until("every pod is watched", || {
+            Node::ALL
+                .into_iter()
+                .try_for_each(|node| self.watched(node))
+        });
         self.clients = self
             .cluster
             .routes(false)
@@ -106,6 +120,19 @@ impl Journey {
             assert_eq!(condition(&proposal, "Frozen"), "False", "{proposal}");
         }
         assert!(self.policies().is_empty());
+    }
+
+    /// Whether a node's agent watches all the pods there: what happened before, nobody has seen.
+    fn watched(&self, node: Node) -> Result<(), String> {
+        let (cluster, name) = (&self.cluster, node.name());
+        let wanted = cluster.pods_on(node);
+        let line =
+            format!("\nnetpol_agent_interfaces{{node=\"{name}\",state=\"bound\"}} {wanted}.0\n");
+        let asked = service::get(cluster.agent_probes(node), "metrics");
+        let said = cluster.runtime.block_on(asked).unwrap_or_default();
+        said.contains(&line)
+            .then_some(())
+            .ok_or_else(|| format!("not {line}"))
     }
 
     /// What would be written is what was seen.
@@ -230,37 +257,78 @@ impl Journey {
 
     /// Everything goes but the definition and what people decided.
     pub(crate) fn uninstall(&self) {
-        let before = self.cluster.api.all("learnedpolicies").len();
-        let said = netpol(&self.cluster, &["uninstall", "--timeout", "120s"]);
-        assert_eq!(said.code, Some(0), "{said:#?}");
-        self.kubelet.check();
-        let api = &self.cluster.api;
-        for plural in [
-            "clusterroles",
-            "clusterrolebindings",
-            "roles",
-            "rolebindings",
-            "daemonsets",
-            "services",
-        ] {
-            let left = api.all(plural).into_iter();
-            let left: Vec<Value> = left
-                .filter(|it| it.to_string().contains("netpol"))
-                .collect();
-            assert!(left.is_empty(), "{plural}: {left:?}");
+        let decided = self.decided();
+        persistently(&self.cluster, &["uninstall", "--timeout", "120s"], 0);
+        self.is_gone(&decided, &[]);
+    }
+
+    /// The same as Helm does it: the hook of the chart with its own rights, then the objects of the release. The namespace stays,
+    /// since Helm is told to keep it.
+    pub(crate) fn uninstall_with_helm(&self) {
+        let (api, decided) = (&self.cluster.api, self.decided());
+        let hook = below_deploy("uninstall");
+        let (jobs, others): (Vec<_>, Vec<_>) = hook.iter().partition(|it| it["kind"] == "Job");
+        others.iter().for_each(|it| api.apply((**it).clone()));
+        let account = Account::of_service(SYSTEM, HOOK);
+        api.world().tokens.insert(HOOK.to_owned(), account);
+        fs::write(self.cluster.kubeconfig(HOOK), api.kubeconfig(HOOK)).unwrap();
+        rights::enforce(api);
+        let launch = pods::launch(jobs[0], Role::Person).unwrap();
+        let mut command = command(&self.cluster, HOOK);
+        command.args(launch.arguments).envs(launch.variables);
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{said}");
+        let release = below_deploy("manifests").into_iter();
+        let keep = "helm.sh/resource-policy";
+        let release = release.filter(|it| it["metadata"]["annotations"][keep].is_null());
+        for object in release.chain(others.into_iter().cloned()) {
+            let (plural, namespace, name) = key(&object);
+            api.delete(&plural, &namespace, &name);
         }
-        assert!(api.get("deployments", SYSTEM, AGGREGATOR).is_null());
-        assert_eq!(
-            self.cluster.named("networkpolicies", "shop").len(),
-            1,
-            "theirs"
-        );
-        let name = "learnedpolicies.netpol.io";
-        assert!(!api.get("customresourcedefinitions", "", name).is_null());
-        assert_eq!(api.all("learnedpolicies").len(), before);
+        self.is_gone(&decided, &[("namespaces", "", SYSTEM)]);
+    }
+
+    /// What people decided, by the proposal's name. What is about netpol itself goes with its namespace.
+    fn decided(&self) -> Vec<(Value, Value)> {
+        let all = self.cluster.api.all("learnedpolicies").into_iter();
+        let all = all.filter(|it| it["metadata"]["namespace"] != SYSTEM);
+        all.map(|it| (it["metadata"]["name"].clone(), it["spec"].clone()))
+            .collect()
+    }
+
+    /// Nothing of netpol's is left in the cluster or on its nodes but what people decided, its definition, and `kept`.
+    fn is_gone(&self, decided: &[(Value, Value)], kept: &[(&str, &str, &str)]) {
+        let of_people = [
+            ("customresourcedefinitions", "", "learnedpolicies.netpol.io"),
+            ("networkpolicies", "shop", "theirs"),
+        ];
+        let expected = of_people.iter().chain(kept);
+        let expected: BTreeSet<Key> = expected
+            .map(|(plural, namespace, name)| {
+                let owned = |text: &&str| (*text).to_owned();
+                (owned(plural), owned(namespace), owned(name))
+            })
+            .collect();
+        self.until("netpol's objects are gone", || {
+            let mut left = self.cluster.api.names();
+            // Events end by themselves.
+            left.retain(|name| {
+                let own = !["learnedpolicies", "events"].contains(&name.0.as_str());
+                own && !self.before.contains(name)
+            });
+            (left == expected)
+                .then_some(())
+                .ok_or_else(|| format!("{left:#?} are left"))
+        });
+        assert_eq!(self.decided(), decided);
         let pins = self.cluster.lab.bpffs().join("netpol");
-        let left = fs::read_dir(pins).map_or(0, Iterator::count);
-        assert_eq!(left, 0, "pins are left");
+        let directories = Node::ALL.map(|node| pods::state_directory(&self.cluster, node));
+        for directory in directories.iter().chain([&pins]) {
+            let left = fs::read_dir(directory).into_iter().flatten();
+            let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(left.is_empty(), "{}: {left:?}", directory.display());
+        }
     }
 
     /// Whether the status of every proposal with edges is as it should be.

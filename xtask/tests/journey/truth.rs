@@ -43,8 +43,13 @@ pub(crate) fn told(cluster: &Cluster) -> Option<Counts> {
         assert_eq!(record.outcome, Outcome::Established, "{line}");
         // The service of `web` has another port than its pods.
         let port = if record.port == 80 { 8080 } else { record.port };
-        let view = record.view.unwrap();
-        *counts.entry((client, server, port, view)).or_default() += record.count;
+        // Without a view it is both that tell so.
+        for view in [View::Client, View::Server] {
+            if record.view.is_none_or(|own| own == view) {
+                let key = (client.clone(), server.clone(), port, view);
+                *counts.entry(key).or_default() += record.count;
+            }
+        }
     }
     Some(counts)
 }
