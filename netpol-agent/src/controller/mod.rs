@@ -18,7 +18,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use crate::control::{Decision, Facts, Figures, Memory, Settings, decide};
-use crate::keeper;
+use crate::keeper::{self, Snapshot};
 use known::Known;
 use write::Writer;
 
@@ -98,6 +98,7 @@ pub async fn run(
         options,
         report,
         memory: Memory::default(),
+        whole: None,
     };
     let feeds = known::feed_all(&watching, &fed, &how);
     let (never, ()) = tokio::join!(controller.go_on(), feeds);
@@ -113,6 +114,8 @@ struct Controller {
     options: Options,
     report: watch::Sender<Report>,
     memory: Memory,
+    /// The revision of the index when it was found to be whole.
+    whole: Option<u64>,
 }
 
 impl Controller {
@@ -153,8 +156,12 @@ impl Controller {
         }
         let _ = self.ready.wait_for(|ready| *ready).await;
         self.known.whole().await;
+        // A graph made before the index was whole lacks the edges whose ends were not known yet; to freeze that would be to
+        // freeze next to nothing.
+        let whole = *self.whole.get_or_insert_with(|| self.keeper.revision());
         let mut snapshots = self.keeper.snapshots();
-        let _ = snapshots.wait_for(|snapshot| snapshot.number > 0).await;
+        let knows = |snapshot: &Arc<Snapshot>| snapshot.number > 0 && snapshot.revision >= whole;
+        let _ = snapshots.wait_for(knows).await;
     }
 
     /// Decides, on a thread that may be busy for a while.

@@ -23,6 +23,8 @@ const SHARE: u32 = 5;
 pub struct Snapshot {
     /// Counts up from 1 with every snapshot of this process; 0 before the first.
     pub number: u64,
+    /// The [`Handle::revision`] of the index that it rests on, or an earlier one.
+    pub revision: u64,
     /// The flow graph.
     pub graph: FlowGraph,
     /// The latest time of any batch in it.
@@ -71,7 +73,10 @@ pub(super) fn run(keeper: &WeakHandle, interval: Duration) {
         if Instant::now() >= due && changes.any(&handle) {
             let (begin, version) = (Instant::now(), handle.revision());
             number += 1;
-            let snapshot = Arc::new(build(&handle, number));
+            let snapshot = Arc::new(Snapshot {
+                revision: version,
+                ..build(&handle, number)
+            });
             handle.state().snapshot.send_replace(snapshot);
             changes.note(version);
             due = Instant::now() + interval.max(begin.elapsed() * (SHARE - 1));
@@ -97,6 +102,7 @@ fn build(handle: &Handle, number: u64) -> Snapshot {
     }
     Snapshot {
         number,
+        revision: 0,
         graph: builder.finish(&*handle.index().read()),
         time,
         observers,

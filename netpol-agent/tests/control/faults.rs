@@ -133,6 +133,21 @@ async fn frozen_edges_and_approvals_outlive_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graph_from_before_anybody_was_known_is_not_frozen() {
+    let mut lab = Lab::start().await;
+    lab.until("edges are learned", |lab| lab.status(WEB).counts.edges == 1)
+        .await;
+    lab.stop();
+    lab.label(Some("audit")).await;
+    lab.start_with_an_early_graph().await;
+    lab.until("edges are frozen", |lab| lab.status(WEB).frozen.is_some())
+        .await;
+    let status = lab.status(WEB);
+    assert_eq!(status.frozen.map(|frozen| frozen.egress.len()), Some(1));
+    assert_eq!(status.counts.edges, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_is_being_deleted_is_left_alone() {
     let mut lab = Lab::start().await;
     enforced(&lab).await;

@@ -165,6 +165,33 @@ impl Lab {
         self.batch(Timestamp::now(), Timestamp::now()).await;
     }
 
+    /// Starts another controller with the same traffic, of which a graph is made before the first object is known, and the
+    /// next one only a while later.
+    pub(crate) async fn start_with_an_early_graph(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        let (keeper, index) = hold(&self.dir, "another.db", Duration::from_secs(2));
+        self.keeper = keeper;
+        let now = Timestamp::now();
+        self.batch(now - SignedDuration::from_secs(1), now).await;
+        let mut snapshots = self.keeper.snapshots();
+        let told = snapshots.wait_for(|snapshot| !snapshot.observers.is_empty());
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        drop(told.expect("in time").expect("the keeper runs"));
+        let (ready, watching) = look(&self.server, &index);
+        let (leader, leads) = tokio::sync::watch::channel(true);
+        let (report, told) = tokio::sync::watch::channel(Report::default());
+        (self.ready, self.leader, self.report) = (ready, leader, told);
+        let running = controller::run(
+            self.server.client_with(CONTROLLER),
+            self.keeper.clone(),
+            self.ready.clone(),
+            leads,
+            options(),
+            report,
+        );
+        self.tasks = vec![watching, tokio::spawn(running)];
+    }
+
     /// Ends the controller, as when its pod is deleted.
     pub(crate) fn stop(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
@@ -345,6 +372,8 @@ impl Drop for Lab {
     }
 }
 
+type Watching = (tokio::sync::watch::Receiver<bool>, JoinHandle<Infallible>);
+
 async fn keep(
     server: &ApiServer,
     dir: &tempfile::TempDir,
@@ -354,7 +383,28 @@ async fn keep(
     tokio::sync::watch::Receiver<bool>,
     JoinHandle<Infallible>,
 ) {
+    let (keeper, index) = hold(dir, file, Duration::from_millis(20));
+    let (is_ready, watching) = look(server, &index);
+    let mut listed = is_ready.clone();
+    let listed = tokio::time::timeout(PATIENCE, listed.wait_for(|ready| *ready)).await;
+    drop(listed.expect("ready in time").expect("the watchers run"));
+    (keeper, is_ready, watching)
+}
+
+/// A keeper whose index is still empty, and the index.
+fn hold(dir: &tempfile::TempDir, file: &str, snapshots: Duration) -> (keeper::Handle, SharedIndex) {
     let index = SharedIndex::new(Index::default());
+    let store = Store::open(&dir.path().join(file)).expect("a store");
+    let options = keeper::Options {
+        snapshots: Some(snapshots),
+        ..keeper::Options::default()
+    };
+    let (keeper, _threads) = keeper::start(store, index.clone(), &options).expect("a keeper");
+    (keeper, index)
+}
+
+/// Begins to fill an index.
+fn look(server: &ApiServer, index: &SharedIndex) -> Watching {
     let (ready, is_ready) = tokio::sync::watch::channel(false);
     let watching = watch::run(
         server.client_with(CONTROLLER),
@@ -363,17 +413,7 @@ async fn keep(
         Timestamp::now,
         ready,
     );
-    let watching = tokio::spawn(watching);
-    let store = Store::open(&dir.path().join(file)).expect("a store");
-    let options = keeper::Options {
-        snapshots: Some(Duration::from_millis(20)),
-        ..keeper::Options::default()
-    };
-    let (keeper, _threads) = keeper::start(store, index, &options).expect("a keeper");
-    let mut listed = is_ready.clone();
-    let listed = tokio::time::timeout(PATIENCE, listed.wait_for(|ready| *ready)).await;
-    drop(listed.expect("ready in time").expect("the watchers run"));
-    (keeper, is_ready, watching)
+    (is_ready, tokio::spawn(watching))
 }
 
 fn edge(
