@@ -49,13 +49,13 @@ fn nor_with_one_aggregator_that_keeps_the_graph_in_a_file() {
     journey("kills-file", None, 1);
 }
 
-fn journey(name: &str, database: Option<Server>, replicas: u64) {
+fn journey(name: &'static str, database: Option<Server>, replicas: u64) {
     let number = |name: &str| env::var(name).ok().map(|it| it.parse().unwrap());
     let seed = number("NETPOL_SEED").unwrap_or_else(|| fastrand::u64(..));
     let least = number("NETPOL_KILLS").unwrap_or(LEAST);
     println!("{name}: NETPOL_SEED={seed} NETPOL_KILLS={least} repeats it");
     let mut journey = Journey::begin(name, database);
-    let killer = Killer::start(&journey, seed, least);
+    let killer = Killer::start(name, &journey, seed, least);
     killer.during("install", || journey.install(replicas));
     killer.during("learn", || journey.learn());
     killer.during("generate", || journey.generate());
@@ -76,6 +76,8 @@ struct Killer {
 
 /// What the killer and the journey tell each other.
 struct Plan {
+    /// What the journey is called.
+    name: &'static str,
     /// How many are to be killed in each step.
     least: u64,
     step: Mutex<&'static str>,
@@ -86,8 +88,9 @@ struct Plan {
 }
 
 impl Killer {
-    fn start(journey: &Journey, seed: u64, least: u64) -> Self {
+    fn start(name: &'static str, journey: &Journey, seed: u64, least: u64) -> Self {
         let plan = Arc::new(Plan {
+            name,
             least,
             step: Mutex::new("begin"),
             killed: AtomicU64::new(0),
@@ -104,8 +107,8 @@ impl Killer {
         let kill = move || {
             let (plan, kubelet, cluster) = own;
             while plan.pause(&mut chance) {
-                let first = chance.usize(0..ROLES.len());
-                plan.kill(first, &kubelet, &cluster);
+                let number = chance.usize(..);
+                plan.kill(number, &kubelet, &cluster);
             }
         };
         Self {
@@ -128,7 +131,8 @@ impl Killer {
         }
         self.works();
         println!(
-            "{name}: {:.1} s, {} killed",
+            "{}: {name} took {:.1} s, {} killed",
+            self.plan.name,
             took.as_secs_f64(),
             self.plan.killed.load(Ordering::Relaxed)
         );
@@ -142,7 +146,7 @@ impl Killer {
     /// Kills nobody any more.
     fn finish(self) {
         let killed = self.plan.all.load(Ordering::Relaxed);
-        println!("{killed} killed in all");
+        println!("{}: {killed} killed in all", self.plan.name);
         assert!(killed >= KILLS, "{killed} were killed");
     }
 }
@@ -179,18 +183,23 @@ impl Plan {
         }
     }
 
-    /// Kills the first that runs, beginning with that one.
-    fn kill(&self, first: usize, kubelet: &Kubelet, cluster: &Cluster) {
-        let roles = ROLES.iter().cycle().skip(first).take(ROLES.len());
-        let killed = roles.copied().find(|role| match role {
+    /// Kills one of those who run, by a number.
+    fn kill(&self, number: usize, kubelet: &Kubelet, cluster: &Cluster) {
+        let run = ROLES.into_iter().filter(|role| match role {
+            Role::Person => person::runs(cluster),
+            role => kubelet.runs(*role),
+        });
+        let run: Vec<Role> = run.collect();
+        let role = (!run.is_empty()).then(|| run[number % run.len()]);
+        let killed = role.filter(|role| match role {
             Role::Person => person::kill(cluster),
-            role => kubelet.runs(*role) && kubelet.end_within(*role, End::Killed, PATIENCE),
+            role => kubelet.end_within(*role, End::Killed, PATIENCE),
         });
         if let Some(role) = killed {
             let number = self.all.fetch_add(1, Ordering::Relaxed) + 1;
             self.killed.fetch_add(1, Ordering::Relaxed);
             let step = self.step.lock().unwrap();
-            println!("kill {number}, in {step}: {role:?}");
+            println!("{}: kill {number}, in {step}: {role:?}", self.name);
         }
     }
 }

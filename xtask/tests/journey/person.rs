@@ -76,6 +76,11 @@ fn killable(cluster: &Cluster, command: &mut Command) -> Said {
     }
 }
 
+/// Whether a person runs something that may be killed.
+pub(crate) fn runs(cluster: &Cluster) -> bool {
+    cluster.person.lock().unwrap().is_some()
+}
+
 /// Kills what a person runs, if it runs. Returns whether it does.
 pub(crate) fn kill(cluster: &Cluster) -> bool {
     let mut person = cluster.person.lock().unwrap();
