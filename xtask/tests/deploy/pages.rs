@@ -26,7 +26,7 @@ fn placeholder(text: &str) -> Option<&str> {
     };
     let parts: Vec<&str> = text.split('@').collect();
     let within = parts.get(1..parts.len() - 1).unwrap_or_default();
-    within.iter().copied().find(|part| capitals(part))
+    within.iter().copied().find(capitals)
 }
 
 #[test]

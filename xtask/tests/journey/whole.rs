@@ -60,7 +60,8 @@ fn another_leads(journey: &Journey) {
     assert_eq!(last["holderIdentity"], before["holderIdentity"]);
     journey.until("another leads", || {
         let now = lease()["holderIdentity"].clone();
-        let another = now != last["holderIdentity"] && now.as_str().is_some_and(|it| it != "");
+        let another =
+            now != last["holderIdentity"] && now.as_str().is_some_and(|it| !it.is_empty());
         another
             .then_some(())
             .ok_or_else(|| format!("{last} before, {now} now"))
