@@ -149,7 +149,10 @@ fn violation(
     approve_in: Vec<String>,
 ) -> Violation {
     let (first, last) = seen(evidence);
+    let first_seen = before.map(|before| before.first_seen).or(first);
     let last_seen = hour(last.unwrap_or(Timestamp::UNIX_EPOCH));
+    // An hour begins before what happens in it, but nothing was seen last before it was seen first.
+    let last_seen = last_seen.max(first_seen.unwrap_or(last_seen));
     let state = match subject.rejected.contains(edge) {
         true => ViolationState::Rejected,
         false => ViolationState::Open,
@@ -166,7 +169,7 @@ fn violation(
         state,
         approve_in,
         count,
-        first_seen: before.map_or(first.unwrap_or(last_seen), |before| before.first_seen),
+        first_seen: first_seen.unwrap_or(last_seen),
         last_seen,
         reported: before.and_then(|before| before.reported),
     }

@@ -182,7 +182,7 @@ pub struct Violation {
     /// When it was first seen.
     #[schemars(schema_with = "time")]
     pub first_seen: Timestamp,
-    /// The hour in which it was last seen.
+    /// When the hour began in which it was last seen; not before `firstSeen`.
     #[schemars(schema_with = "time")]
     pub last_seen: Timestamp,
     /// When it was last told by an Event.
