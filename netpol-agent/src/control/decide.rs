@@ -171,15 +171,20 @@ fn find_violations(
         .map(|(place, subject)| {
             let before = subject.before();
             let applied = since.contains_key(&subject.workload);
-            let (judge, candidates) = match applied {
-                true => (&live, tried.remove(&subject.workload).unwrap_or_default()),
-                false => (&frozen, subject.learned.clone()),
-            };
+            let judge = if applied { &live } else { &frozen };
+            let tried = tried.remove(&subject.workload).unwrap_or_default();
+            // What was learned before the policy was in force, and nobody decided on, stays a violation: an agent may
+            // tell of it late, and who needs it may not try again before long.
+            let mut candidates = subject.learned.clone();
+            for (candidates, tried) in candidates.iter_mut().zip(&tried) {
+                candidates.extend(tried.iter().cloned());
+            }
             let wanted = violations::Subject {
                 name: &subject.workload,
                 allowed: &subject.rests_on,
                 rejected: &subject.rejected,
                 candidates,
+                tried,
                 known: &before.violations,
             };
             let found = violations::find(&wanted, facts.graph, judge, &proposal_of, facts.now);

@@ -56,7 +56,7 @@ impl Rollout {
                 known.watched += 1;
                 let until = applied.at.saturating_add(settings.watch).ok();
                 known.until = known.until.max(until);
-                let open = found.get(&place).map_or(0, |found| found.open);
+                let open = found.get(&place).map_or(0, |found| found.open_since);
                 if open > 0 {
                     known.halted = Some(format!("{name} has open violations: {open}"));
                 }

@@ -25,8 +25,10 @@ pub(super) struct Subject<'a> {
     pub allowed: &'a Sides,
     /// Edges that a person rejected.
     pub rejected: &'a BTreeSet<EdgeId>,
-    /// Edges that may be violations.
+    /// Edges that may be violations: those that were learned, and those that were tried.
     pub candidates: Sides,
+    /// Those of them that were tried since its policy is in force.
+    pub tried: Sides,
     /// What was told before.
     pub known: &'a [Violation],
 }
@@ -40,6 +42,8 @@ pub(super) struct Found {
     pub all: u32,
     /// How many of them nobody has decided on.
     pub open: u32,
+    /// How many of these were tried since the policy is in force.
+    pub open_since: u32,
     /// Those to be told now.
     pub told: Vec<Violation>,
 }
@@ -58,6 +62,7 @@ pub(super) fn find(
         .map(|one| (one.id.as_str(), one))
         .collect();
     let mut all = Vec::new();
+    let mut open_since = 0_u32;
     for (place, direction) in Direction::ALL.into_iter().enumerate() {
         let fresh = subject.candidates[place].difference(&subject.allowed[place]);
         for edge in fresh {
@@ -70,12 +75,16 @@ pub(super) fn find(
             let id = id(edge, direction);
             let approve_in = denying(edge, judge, proposal_of);
             let before = known.get(id.as_str()).copied();
-            all.push(violation(
-                id, edge, direction, evidence, before, subject, approve_in,
-            ));
+            let one = violation(id, edge, direction, evidence, before, subject, approve_in);
+            let is_open = one.state == ViolationState::Open;
+            open_since += u32::from(is_open && subject.tried[place].contains(edge));
+            all.push(one);
         }
     }
-    bounded(all, &known, now)
+    Found {
+        open_since,
+        ..bounded(all, &known, now)
+    }
 }
 
 /// As many as are listed: first those that were listed before, so that none comes and goes.
@@ -100,6 +109,7 @@ fn bounded(mut all: Vec<Violation>, known: &BTreeMap<&str, &Violation>, now: Tim
         listed: all,
         all: count(number),
         open: count(open),
+        open_since: 0,
         told,
     }
 }

@@ -228,6 +228,30 @@ fn under_enforcement_an_attempt_that_is_denied_is_a_violation_whatever_came_of_i
 }
 
 #[test]
+fn what_nobody_decided_on_under_audit_is_a_violation_under_enforcement_too() {
+    let mut sim = Sim::in_mode("audit");
+    sim.see(NEW, "established", 1);
+    sim.settle();
+    let audited = sim.status("shop/web-deployment").violations.clone();
+    let [only] = audited.as_slice() else {
+        panic!("{audited:#?}");
+    };
+    assert!(only.first_seen <= only.last_seen, "{only:#?}");
+    sim.wait(SignedDuration::from_secs(60));
+    sim.label("enforce");
+    sim.roll_out();
+    let web = sim.status("shop/web-deployment");
+    assert!(web.applied.is_some(), "what was seen before halts nothing");
+    assert_eq!(web.violations, audited);
+    assert_eq!(sim.told("shop/web-deployment"), ["Violation", "Applied"]);
+    sim.want("shop/web-deployment", |spec| {
+        spec.approved.push(NEW.to_owned())
+    });
+    sim.settle();
+    assert!(sim.status("shop/web-deployment").violations.is_empty());
+}
+
+#[test]
 fn approving_under_enforcement_changes_what_is_applied() {
     let mut sim = Sim::in_mode("enforce");
     sim.roll_out();
