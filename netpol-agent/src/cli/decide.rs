@@ -195,7 +195,7 @@ fn ends(edge: &str, learned: &[LearnedPolicy]) -> anyhow::Result<Vec<ObjectName>
 }
 
 /// Writes a decision into what people want; it takes the place of the opposite one.
-fn write(spec: &mut LearnedPolicySpec, edges: &BTreeSet<String>, decision: Decision) {
+pub(super) fn write(spec: &mut LearnedPolicySpec, edges: &BTreeSet<String>, decision: Decision) {
     let (to, from) = match decision {
         Decision::Approve => (&mut spec.approved, &mut spec.rejected),
         Decision::Reject => (&mut spec.rejected, &mut spec.approved),

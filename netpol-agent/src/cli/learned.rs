@@ -68,6 +68,23 @@ pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<Namespace
         .await
 }
 
+/// The LearnedPolicy of that name.
+pub(super) async fn get(
+    cluster: &Cluster,
+    name: &ObjectName,
+) -> Result<LearnedPolicy, ClusterError> {
+    let api = api(cluster, Some(&name.namespace));
+    let action = format!("get {}", place(name));
+    cluster.ask(action, api.get(&name.name)).await
+}
+
+fn place(name: &ObjectName) -> String {
+    format!(
+        "{PLURAL}.{GROUP} {:?} in namespace {:?}",
+        name.name, name.namespace
+    )
+}
+
 /// The right to change what people want of a LearnedPolicy.
 pub(super) fn right(name: &ObjectName) -> Right<'_> {
     Right {
@@ -88,10 +105,7 @@ pub(super) async fn change(
     change: impl Fn(&mut LearnedPolicySpec, &LearnedPolicy),
 ) -> Result<bool, ClusterError> {
     let api = api(cluster, Some(&name.namespace));
-    let place = format!(
-        "{PLURAL}.{GROUP} {:?} in namespace {:?}",
-        name.name, name.namespace
-    );
+    let place = place(name);
     let parameters = PatchParams {
         dry_run,
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -99,15 +113,11 @@ pub(super) async fn change(
     };
     let mut tries = 0;
     loop {
-        let known = cluster
-            .ask(format!("get {place}"), api.get(&name.name))
-            .await?;
-        let (old, mut new) = (known.wanted(), known.wanted());
-        change(&mut new, &known);
-        if old == new {
+        let known = get(cluster, name).await?;
+        let Some(patch) = changed(&known, |spec| change(spec, &known)) else {
             return Ok(false);
-        }
-        let patch = Patch::Merge(patch(&known, &old, &new));
+        };
+        let patch = Patch::Merge(patch);
         let patched = api.patch(&name.name, &parameters, &patch);
         tries += 1;
         match cluster.ask(format!("patch {place}"), patched).await {
@@ -116,6 +126,16 @@ pub(super) async fn change(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The merge patch that changes what people want of a LearnedPolicy; nothing, if there is nothing to change.
+pub(super) fn changed(
+    known: &LearnedPolicy,
+    change: impl FnOnce(&mut LearnedPolicySpec),
+) -> Option<Value> {
+    let (old, mut new) = (known.wanted(), known.wanted());
+    change(&mut new);
+    (old != new).then(|| patch(known, &old, &new))
 }
 
 /// A merge patch (RFC 7396) of the fields that differ, good for the version that was read and no other.

@@ -1,5 +1,6 @@
 //! `kubectl-netpol violations`: what policies deny, or would deny, and nobody has decided on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -8,9 +9,11 @@ use netpol_common::names::ObjectName;
 use serde_json::{Value, json};
 
 use super::cluster::{ClusterFlags, NamespaceFlags, waiting};
+use super::decide::{self, Decision};
 use super::learned::{self, name_of, workload_of};
 use super::output::{note, print};
 use super::parties;
+use crate::cluster::Session;
 use crate::crd::{LearnedPolicy, Violation, ViolationState};
 
 /// List what policies deny, or would deny if they were enforced; exit with 1 if anything waits for a decision
@@ -41,7 +44,7 @@ enum Format {
     Table,
     /// A table with times, counts, and where to approve
     Wide,
-    /// One JSON document, with the change that would allow each
+    /// One JSON document, with the changes (`kubectl patch --type merge`) that would allow each
     Json,
     /// The same as YAML
     Yaml,
@@ -68,7 +71,18 @@ impl Arguments {
         if self.all {
             shown.extend(others);
         }
-        print(self.text(&shown).as_bytes())?;
+        let text = match self.output {
+            Format::Table => parties::table(HEADER, shown.iter().map(Found::cells)),
+            Format::Wide => parties::table(WIDE, shown.iter().map(Found::wide_cells)),
+            Format::Json => format!("{:#}\n", document(&shown, &places(&shown, &session))),
+            Format::Yaml => {
+                crate::policy::emit::fragment(&document(&shown, &places(&shown, &session)))
+            }
+            Format::Name => (shown.iter())
+                .map(|found| found.violation.id.clone() + "\n")
+                .collect(),
+        };
+        print(text.as_bytes())?;
         if self.output == Format::Table && !open.is_empty() {
             note(
                 "hint",
@@ -77,19 +91,6 @@ impl Arguments {
         }
         tell_unlisted(&learned);
         Ok(ExitCode::from(u8::from(open_count(&learned) > 0)))
-    }
-
-    fn text(&self, shown: &[Found<'_>]) -> String {
-        let every = shown.iter();
-        match self.output {
-            Format::Table => parties::table(HEADER, every.map(Found::cells)),
-            Format::Wide => parties::table(WIDE, every.map(Found::wide_cells)),
-            Format::Json => format!("{:#}\n", document(shown)),
-            Format::Yaml => crate::policy::emit::fragment(&document(shown)),
-            Format::Name => every
-                .map(|found| found.violation.id.clone() + "\n")
-                .collect(),
-        }
     }
 }
 
@@ -148,9 +149,25 @@ fn tell_unlisted(learned: &[LearnedPolicy]) {
     }
 }
 
-fn document(shown: &[Found<'_>]) -> Value {
-    let items: Vec<Value> = shown.iter().map(Found::json).collect();
+fn document(shown: &[Found<'_>], places: &BTreeMap<ObjectName, LearnedPolicy>) -> Value {
+    let items: Vec<Value> = shown.iter().map(|found| found.json(places)).collect();
     json!({"violations": items})
+}
+
+/// The LearnedPolicies in which violations are to be approved, as far as the person may read them.
+fn places(shown: &[Found<'_>], session: &Session) -> BTreeMap<ObjectName, LearnedPolicy> {
+    let own = shown.iter().map(|found| found.learned);
+    let mut known: BTreeMap<ObjectName, LearnedPolicy> =
+        own.map(|own| (name_of(own), own.clone())).collect();
+    let named: BTreeSet<ObjectName> = shown.iter().flat_map(Found::approve_in).collect();
+    for name in named {
+        if known.contains_key(&name) {
+            continue;
+        }
+        let read = session.wait(learned::get(session.cluster(), &name));
+        known.extend(read.map(|read| (name, read)));
+    }
+    known
 }
 
 impl Found<'_> {
@@ -204,13 +221,17 @@ impl Found<'_> {
         ]
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, places: &BTreeMap<ObjectName, LearnedPolicy>) -> Value {
         let violation = self.violation;
+        let edges = BTreeSet::from([violation.edge.clone()]);
         let approve = self.approve_in().into_iter().map(|name| {
+            let patch = places.get(&name).and_then(|known| {
+                learned::changed(known, |spec| decide::write(spec, &edges, Decision::Approve))
+            });
             json!({
                 "namespace": name.namespace,
                 "learnedPolicy": name.name,
-                "patch": [{"op": "add", "path": "/spec/approved/-", "value": violation.edge}],
+                "patch": patch,
             })
         });
         json!({

@@ -63,7 +63,16 @@ fn each_comes_with_the_change_that_allows_it() {
     let approve = &found["violations"][0]["approve"];
     assert_eq!(approve[0]["namespace"], "shop");
     assert_eq!(approve[1]["learnedPolicy"], "api-deployment");
-    assert_eq!(approve[1]["patch"][0]["value"], EDGE);
+    // A LearnedPolicy that nobody wrote anything into yet has no list to add to.
+    assert_eq!(approve[0]["patch"]["spec"], json!({"approved": [EDGE]}));
+    let both = json!({"approved": ["kept", EDGE], "rejected": null});
+    assert_eq!(approve[1]["patch"]["spec"], both);
+    let (_, out, _) = run(&mut cluster.netpol(&["violations", "-n", "shop", "-o", "json"]));
+    let own: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(
+        own["violations"][0], found["violations"][0],
+        "the other side's too"
+    );
     let (_, yaml, _) = run(&mut cluster.netpol(&["violations", "-A", "-o", "yaml"]));
     let same: Value = serde_saphyr::from_str(&yaml).expect("YAML");
     assert_eq!(same, found);
