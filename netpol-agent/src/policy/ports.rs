@@ -166,6 +166,57 @@ mod tests {
         );
     }
 
+    fn run(protocol: Protocol, first: u16, last: u16, classes: &[usize]) -> Run {
+        Run {
+            protocol,
+            first,
+            last,
+            classes: classes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn runs_of_the_same_classes_that_touch_none_are_one_column() {
+        use Protocol::{Tcp, Udp};
+        let runs = [
+            run(Tcp, 10, 10, &[0]),
+            run(Tcp, 20, 21, &[0]),
+            run(Tcp, 30, 30, &[0]),
+            run(Tcp, 31, 31, &[0, 1]),
+            run(Tcp, 32, 32, &[0]),
+            run(Tcp, 40, 40, &[0, 1]),
+            run(Tcp, 50, 50, &[2]),
+            run(Udp, 51, 51, &[0]),
+            run(Udp, 60, 60, &[0, 1]),
+        ];
+        assert!(runs[2].touches(&runs[3]) && !runs[6].touches(&runs[7]));
+        let table = Table::of(&runs, &[0, 1, 2, 3, 4, 5, 7, 8]);
+        let columns = [&[0, 1, 7][..], &[2], &[3], &[4], &[5, 8]];
+        assert_eq!(table.columns, columns);
+        assert_eq!(table.shape.weights, [3, 1, 1, 1, 2]);
+        assert_eq!(table.shape.joined, [false, false, true, true, false]);
+        let written = |columns: &[usize]| {
+            let specs = table.specs(&runs, columns);
+            specs.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(written(&[0]), ["TCP 10", "TCP 20-21", "UDP 51"]);
+        assert_eq!(written(&[1, 2, 3]), ["TCP 30-32"]);
+        assert_eq!(written(&[2]), ["TCP 31"]);
+    }
+
+    #[test]
+    fn a_run_meets_what_has_a_port_of_it() {
+        use Protocol::{Tcp, Udp};
+        let run = run(Tcp, 10, 12, &[0]);
+        for (first, last) in [(10, 10), (12, 12), (9, 10), (12, 13), (1, 99), (11, 11)] {
+            assert!(run.meets(Tcp, (first, last)), "{first}-{last}");
+            assert!(!run.meets(Udp, (first, last)), "{first}-{last}");
+        }
+        for (first, last) in [(9, 9), (13, 13), (1, 9), (13, 99)] {
+            assert!(!run.meets(Tcp, (first, last)), "{first}-{last}");
+        }
+    }
+
     fn any_ports() -> impl Strategy<Value = Ports> {
         let port = prop_oneof![1u16..40, 65500u16..=65535];
         prop::collection::btree_set((prop::sample::select(&Protocol::ALL[..]), port), 0..40)

@@ -54,6 +54,10 @@ proptest! {
         for cluster in Cluster::of(&numbered) {
             let largest = cluster.largest(&within).expect("few boxes");
             found.extend(largest.iter().map(|units| units.iter().map(|unit| points[unit].clone()).collect()));
+            let own: Vec<&Vec<u32>> = cluster.units().map(|unit| &points[unit]).collect();
+            let values = |dimension: usize| own.iter().map(|point| point[dimension]).collect::<BTreeSet<u32>>();
+            let wide = (0..SIZES.len()).filter(|dimension| values(*dimension).len() > 1);
+            prop_assert_eq!(cluster.is_line(), wide.count() <= 1);
             prop_assert!(!cluster.is_line() || largest.len() <= 1, "{:?}", largest);
         }
         found.sort();

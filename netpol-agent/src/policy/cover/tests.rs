@@ -245,3 +245,21 @@ fn check_exact(
     prop_assert_eq!(&covered, &relation.rows);
     Ok(())
 }
+
+#[test]
+fn a_column_alone_weighs_its_own_and_a_run_one() {
+    let columns = Columns {
+        joined: vec![false, false, true, true, false],
+        weights: vec![3, 1, 1, 1, 2],
+    };
+    let of = |run: &[usize]| columns.weight(run);
+    assert_eq!([of(&[0]), of(&[1]), of(&[4])], [3, 1, 2]);
+    assert_eq!([of(&[1, 2]), of(&[1, 2, 3])], [1, 1]);
+    let runs = columns.chunks([0, 1, 2, 4].into_iter());
+    assert_eq!(runs, [&[0][..], &[1, 2], &[4]]);
+    assert_eq!(
+        columns.chunks([1, 3].into_iter()),
+        [&[1][..], &[3]],
+        "a gap divides"
+    );
+}
