@@ -177,3 +177,53 @@ impl Excess {
         self.ports += cost.ports.saturating_sub(bound.ports);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn excess(of: &[([usize; 3], [usize; 3])]) -> (usize, usize, usize) {
+        let cost = |[rules, peers, ports]: [usize; 3]| Cost {
+            rules,
+            peers,
+            ports,
+        };
+        let mut excess = Excess::default();
+        for (has, bound) in of {
+            excess.add(cost(*has), cost(*bound));
+        }
+        assert_eq!(excess.is_none(), excess == Excess::default());
+        (excess.rules, excess.peers, excess.ports)
+    }
+
+    #[test]
+    fn what_comes_after_is_not_known_where_there_may_be_less_of_what_comes_before() {
+        assert_eq!(excess(&[([3, 5, 9], [3, 5, 9])]), (0, 0, 0));
+        assert_eq!(excess(&[([5, 9, 9], [3, 3, 3])]), (2, 0, 0));
+        assert_eq!(excess(&[([3, 9, 9], [3, 5, 3])]), (0, 4, 0));
+        assert_eq!(excess(&[([3, 5, 9], [3, 5, 3])]), (0, 0, 6));
+        assert_eq!(excess(&[([3, 4, 5], [3, 5, 9])]), (0, 0, 0));
+        let parts = [([5, 9, 9], [3, 3, 3]), ([3, 9, 9], [3, 5, 3])];
+        let more = [([3, 5, 9], [3, 5, 3]), ([4, 8, 9], [3, 8, 9])];
+        assert_eq!(excess(&[parts, more].concat()), (3, 4, 6));
+        assert_eq!(excess(&[parts, parts].concat()), (4, 8, 0));
+        assert_eq!(excess(&[more[0], more[0]]), (0, 0, 12));
+    }
+
+    #[test]
+    fn only_what_there_may_be_less_of_is_named() {
+        let written = |rules, peers, ports| {
+            let excess = Excess {
+                rules,
+                peers,
+                ports,
+            };
+            excess.to_string()
+        };
+        assert_eq!(written(1, 0, 0), "1 rules");
+        assert_eq!(
+            written(0, 2, 3),
+            text::list(["2 entries of peers", "3 entries of ports"])
+        );
+    }
+}

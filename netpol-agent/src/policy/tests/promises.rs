@@ -230,6 +230,7 @@ proptest! {
             for rule in policy.ingress.iter().chain(&policy.egress) {
                 prop_assert!(!rule.peers.is_empty() && !rule.ports.is_empty() && !rule.evidence.is_empty());
                 prop_assert!(rule.ports.iter().all(|spec| spec.end_port.is_none_or(|last| last > spec.port)));
+                prop_assert!(rule.evidence.is_sorted_by(|a, b| a.edge < b.edge), "{:?}", rule.evidence);
             }
         }
         let list: serde_json::Value = serde_json::from_str(&kubernetes::json(&proposal.policies)).unwrap();
