@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use netpol_common::names::ObjectName;
+use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::words::Protocol;
 
 use super::small::{cluster, deployment, egress, graph, seen};
@@ -13,9 +13,8 @@ use crate::identity::{EdgeId, Peer};
 use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
-use crate::policy::options::{OptionsFor, RejectedEdge};
-use crate::policy::{
-    Cluster, Dns, OneWay, Options, Proposal, Synthesiser, synthesise, synthesise_for,
+use crate::policy::options::{OptionsFor, RejectedEdgeuse crate::policy::{
+    Cluster, Dns, NAMESPACE, OneWay, Options, Proposal, Synthesiser, Widening, synthesise, synthesise_for,
 };
 
 const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
@@ -189,6 +188,67 @@ fn a_workload_that_only_the_graph_knows_stands_in_nobodys_way() {
         text.contains("gone")
     });
     assert_eq!(of_gone.collect::<Vec<_>>(), Vec::<&Finding>::new());
+}
+
+/// What a namespace may ask, as the findings say it, and as its policy does: both or neither.
+fn asked(proposal: &Proposal) -> (Vec<Peer>, Vec<String>) {
+    let of_namespace = proposal
+        .policies
+        .iter()
+        .find(|policy| policy.is_of_namespace());
+    let rules = &of_namespace.expect("a policy").egress;
+    let told = proposal
+        .findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::Widening {
+                workload,
+                what: Widening::Dns { peer, .. },
+                ..
+            } if workload.kind == NAMESPACE => Some(peer.clone()),
+            _ => None,
+        });
+    let ports = rules.iter().flat_map(|rule| &rule.ports);
+    (told.collect(), ports.map(ToString::to_string).collect())
+}
+
+/// A namespace that denies all else asks the resolvers that a rule can name, and whom its workloads asked; not whom
+/// those of another did.
+#[test]
+fn a_namespace_asks_resolvers_and_whom_its_workloads_asked() {
+    let mut cluster = cluster(&["api", "host", "lost", "web"]);
+    let other = WorkloadName::new("elsewhere", "Deployment", "other");
+    let workload = cluster.workloads[&deployment("web")].clone();
+    cluster.workloads.insert(other.clone(), workload);
+    for name in ["host", "lost"] {
+        let workload = cluster.workloads.get_mut(&deployment(name));
+        let workload = workload.expect("it is there");
+        (workload.host_network, workload.nodes) = (true, [name.to_owned()].into());
+    }
+    cluster.nodes = [("host".to_owned(), [IpAddr::from([192, 0, 2, 9])].into())].into();
+    // One has no address, the other no port.
+    cluster.resolvers = [(deployment("lost"), 53), (deployment("host"), 0)].into();
+    let mut edges = graph(&[("web", "api", 80)]);
+    let clients = [(deployment("web"), 1), (other, 2)];
+    for (client, last) in clients {
+        let (mut edge, evidence) = seen("web", "api", 53, 1);
+        edge.protocol = Protocol::Udp;
+        edge.client = Peer::Workload(client);
+        edge.server = Peer::External([192, 0, 2, last].into());
+        edges.edges.insert(edge.into(), evidence);
+    }
+    let options = Options {
+        default_deny: true,
+        ..Options::default()
+    };
+    let options = OptionsFor {
+        namespaces: [("n".to_owned(), options)].into(),
+        ..OptionsFor::default()
+    };
+    let proposal = synthesise_for(&edges, &cluster, &options);
+    let (told, ports) = asked(&proposal);
+    assert_eq!(told, [Peer::External([192, 0, 2, 1].into())]);
+    assert_eq!(ports, ["TCP 53", "UDP 53"]);
 }
 
 /// What a workload asks for holds of its own questions, at both ends, and of nobody else's.
