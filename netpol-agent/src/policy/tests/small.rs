@@ -13,8 +13,8 @@ use crate::identity::{EdgeId, Peer};
 use crate::policy::cluster::Workload;
 use crate::policy::finding::Finding;
 use crate::policy::model::PolicyPeer;
-use crate::policy::options::Ranges;
-use crate::policy::{Cluster, Dns, Options, Proposal, Synthesiser, synthesise};
+use crate::policy::options::{OptionsFor, Ranges};
+use crate::policy::{Cluster, Dns, Options, Proposal, Synthesiser, Widening, synthesise};
 
 /// Deployments of one namespace, each selected by its name.
 pub(super) fn cluster(names: &[&str]) -> Cluster {
@@ -194,6 +194,36 @@ fn an_edge_names_whose_policies_change() {
     }
 }
 
+/// The edges that make rules of a workload's policy are told by direction, and so is their number.
+#[test]
+fn learned_edges_are_told_by_direction() {
+    let cluster = cluster(&["api", "db", "web"]);
+    let options = OptionsFor::default();
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Borrowed(&options));
+    let edges = [("web", "api", 80), ("web", "api", 81), ("api", "db", 90)];
+    let edges = edges.map(|(client, server, port)| {
+        let (edge, evidence) = seen(client, server, port, 1);
+        synthesiser.learn(&edge, &evidence);
+        edge
+    });
+    let (mut refused, mut evidence) = seen("web", "db", 99, 1);
+    for view in [&mut evidence.client, &mut evidence.server] {
+        view.as_mut().expect("both saw it").counts.established = 0;
+    }
+    refused.protocol = Protocol::Sctp;
+    synthesiser.learn(&refused, &evidence);
+    let [first, second, third] = edges;
+    let told = |name| synthesiser.learned_edges(&deployment(name));
+    let both = BTreeSet::from([first, second]);
+    assert_eq!(told("web"), [BTreeSet::new(), both.clone()]);
+    assert_eq!(told("api"), [both, [third.clone()].into()]);
+    assert_eq!(told("db"), [[third].into(), BTreeSet::new()]);
+    assert_eq!(told("nobody"), [BTreeSet::new(), BTreeSet::new()]);
+    let number = |name| synthesiser.learned_edges_of(&deployment(name));
+    let names = ["web", "api", "db", "nobody"];
+    assert_eq!(names.map(number), [2, 3, 1, 0]);
+}
+
 /// A port that makes a range known changes the policies of all that were seen to use the range, and they hold it all.
 #[test]
 fn a_range_is_known_to_all_of_a_servers_clients() {
@@ -220,6 +250,58 @@ fn a_range_is_known_to_all_of_a_servers_clients() {
     for name in ["ftp", "one", "two"] {
         assert_eq!(ports(name), ["TCP 29991-30099"], "{name}");
     }
+}
+
+/// A range is one server's over one protocol: what else its clients use stays as it was seen.
+#[test]
+fn a_range_is_of_one_server_over_one_protocol() {
+    let cluster = cluster(&["dns", "ftp", "idle", "one", "other"]);
+    let options = Options {
+        ranges: Ranges::Infer,
+        ..Options::default()
+    };
+    let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.into()));
+    for port in 0..10 {
+        let (edge, evidence) = seen("one", "ftp", 30_000 + 10 * port, 7);
+        synthesiser.learn(&edge, &evidence);
+    }
+    let (mut datagrams, evidence) = seen("one", "ftp", 30_050, 7);
+    datagrams.protocol = Protocol::Udp;
+    let (elsewhere, _) = seen("one", "other", 30_050, 7);
+    let (plain, _) = seen("idle", "ftp", 21, 7);
+    for edge in [datagrams, elsewhere, plain] {
+        synthesiser.learn(&edge, &evidence);
+    }
+    let ports = |name: &str| -> BTreeSet<String> {
+        let policy = synthesiser.resynthesise(&deployment(name)).0.unwrap();
+        let rules = policy.ingress.iter().chain(&policy.egress);
+        let ports = rules.flat_map(|rule| rule.ports.iter().map(move |port| (&rule.peers, port)));
+        ports
+            .map(|(peers, port)| format!("{} {port}", peers.len()))
+            .collect()
+    };
+    let range = "1 TCP 29991-30099".to_owned();
+    let own = ["1 TCP 30050", "1 UDP 30050"].map(str::to_owned);
+    let expected: BTreeSet<String> = own.iter().cloned().chain([range.clone()]).collect();
+    assert_eq!(ports("one"), expected);
+    let of_ftp = BTreeSet::from(["1 TCP 21".to_owned(), range, own[1].clone()]);
+    assert_eq!(ports("ftp"), of_ftp);
+    assert_eq!(ports("idle"), ["1 TCP 21".to_owned()].into());
+    let told = |name| {
+        let findings = synthesiser.resynthesise(&deployment(name)).1.into_iter();
+        let ranges = findings.filter_map(|finding| match finding {
+            Finding::Widening {
+                what: Widening::PortRange { peers, beyond, .. },
+                ..
+            } => Some((peers, beyond)),
+            _ => None,
+        });
+        ranges.collect::<Vec<_>>()
+    };
+    let peer = |name| BTreeSet::from([Peer::Workload(deployment(name))]);
+    assert_eq!(told("one"), [(peer("ftp"), 99)]);
+    assert_eq!(told("ftp"), [(peer("one"), 99)]);
+    assert_eq!(told("idle"), []);
 }
 
 /// A port that was in use for hours is none of a range, also where its last hour is not its only one.

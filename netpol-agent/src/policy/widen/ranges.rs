@@ -256,6 +256,8 @@ fn write(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::graph::Windows;
 
@@ -349,5 +351,89 @@ mod tests {
         assert_eq!(infer(&timeless, &BTreeSet::new()), []);
         let declared: BTreeSet<u16> = drawn(9000, 9999, 40).into_iter().collect();
         assert_eq!(infer(&sightings(drawn(9000, 9999, 40)), &declared), []);
+    }
+
+    #[test]
+    fn a_gap_divides_where_chance_would_hardly_make_it() {
+        let ports = |gap: u16| -> Vec<u16> {
+            let (low, high) = (30_000u16..30_100, 30_090 + gap..30_100 + gap);
+            low.step_by(10).chain(high.step_by(10)).collect()
+        };
+        // ln(11/0.001) times the mean gap is just above the one, and just below the other.
+        assert_eq!(divide(&ports(1206)), [&ports(1206)[..]]);
+        let wide = ports(1207);
+        assert_eq!(divide(&wide), [&wide[..10]]);
+        let two: Vec<u16> = [30_000, 40_000]
+            .into_iter()
+            .flat_map(|first| (first..first + 120).step_by(10))
+            .collect();
+        assert_eq!(divide(&two), [&two[..12], &two[12..]]);
+        assert_eq!(divide(&two[..9]), [&[0u16; 0]; 0]);
+    }
+
+    #[test]
+    fn a_range_of_a_system_is_taken_where_the_ports_spread_over_it() {
+        let spread = |low: u16, high: u16| {
+            let inner = (0..10).map(|place| low + 100 + place);
+            let ports: Vec<u16> = [low].into_iter().chain(inner).chain([high]).collect();
+            bounds(&ports)
+        };
+        let linux = (32_768, 60_999, Some("the default range of Linux"));
+        assert_eq!(spread(32_768, 60_999), linux);
+        // 12 ports drawn from 28,232 spread over fewer than 21,995 of them once in twenty draws.
+        assert_eq!(spread(32_768, 32_768 + 21_994), linux);
+        assert_eq!(spread(60_999 - 21_994, 60_999), linux);
+        assert_eq!(spread(60_999 - 21_993, 60_999).2, None);
+        assert_eq!(spread(32_767, 60_999).2, None);
+        assert_eq!(spread(32_768, 61_000).2, None);
+        assert_eq!(bounds(&[1030, 1034, 1044]), (1024, 1050, None));
+        assert_eq!(bounds(&[2000, 2004, 2014]), (1994, 2020, None));
+        assert_eq!(bounds(&[65_000, 65_100, 65_500]).1, 65_535);
+    }
+
+    #[test]
+    fn many_ports_are_many_within_an_hour() {
+        let at = |port: u16, hour: u32| (port, hours(&[hour]));
+        let of = |early: u16| {
+            let seen =
+                (0..12).map(|number| at(30_000 + 10 * number, 7 + u32::from(number >= early)));
+            infer(&seen.collect(), &BTreeSet::new())
+        };
+        assert_eq!(only(of(10)).estimate.within_an_hour, 10);
+        assert_eq!(of(9), []);
+        let low = (0..11u16).map(|number| 1014 + 10 * number);
+        let range = only(infer(&sightings(low), &BTreeSet::new()));
+        assert_eq!(
+            (range.estimate.ports, range.estimate.seen),
+            (10, (1024, 1114))
+        );
+        assert_eq!(range.parts, [(1024, 1123)]);
+    }
+
+    #[test]
+    fn what_was_in_use_for_two_hours_is_fleeting_and_for_three_is_not() {
+        let seen: Sightings = [(1, &[7, 8][..]), (2, &[7, 9]), (3, &[7]), (4, &[])]
+            .map(|(port, all)| (port, hours(all)))
+            .into();
+        assert_eq!(fleeting(&seen, LASTING), [1, 3].into());
+    }
+
+    proptest! {
+        /// The parts are what the ports leave, in order, and none touches the next.
+        #[test]
+        fn parts_are_the_range_less_the_ports(
+            base in prop::sample::select(&[0u16, 1000, 65_505][..]),
+            (first, more) in (0u16..16, 0u16..16),
+            ports in prop::collection::btree_set(0u16..31, 0..20),
+        ) {
+            let (first, last) = (base + first, base + first + more);
+            let ports: BTreeSet<u16> = ports.into_iter().map(|port| base + port).collect();
+            let parts = without((first, last), &ports);
+            let left: Vec<u16> = parts.iter().flat_map(|(first, last)| *first..=*last).collect();
+            let expected: Vec<u16> = (first..=last).filter(|port| !ports.contains(port)).collect();
+            prop_assert_eq!(size(&parts), expected.len());
+            prop_assert_eq!(left, expected);
+            prop_assert!(parts.windows(2).all(|pair| pair[1].0 - pair[0].1 > 1), "{:?}", parts);
+        }
     }
 }
