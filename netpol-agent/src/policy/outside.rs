@@ -146,3 +146,107 @@ fn gap(cluster: &Cluster, ranges: &BTreeSet<IpNet>, v4: bool) -> Option<Gap> {
     let may_have = has_pods || cluster.pod_addresses.is_empty();
     (may_have && !has_range).then_some(Gap::NoPodRange)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn cluster(ranges: &[&str], pods: &[&str]) -> Cluster {
+        Cluster {
+            pod_ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+            pod_addresses: pods.iter().map(|pod| address(pod)).collect(),
+            ..Cluster::default()
+        }
+    }
+
+    fn outside(cluster: &Cluster) -> Outside {
+        Outside::of(cluster, &Options::default())
+    }
+
+    #[test]
+    fn what_is_outside_is_known_of_a_family_by_the_ranges_of_its_pods() {
+        let (v4, v6) = (address("198.51.100.1"), address("2001:db8::1"));
+        let gaps = |ranges: &[&str], pods: &[&str]| {
+            let outside = outside(&cluster(ranges, pods));
+            let of = |address| outside.gaps(&[address].into()).into_iter().next();
+            for address in [v4, v6] {
+                let known = outside.blocks(&[address].into());
+                assert_eq!(known.is_empty(), of(address).is_some());
+                assert!(known.iter().all(|block| block.contains(address)));
+            }
+            assert_eq!(outside.gaps(&BTreeSet::new()), BTreeSet::new());
+            assert_eq!(outside.blocks(&BTreeSet::new()), BTreeSet::new());
+            [of(v4), of(v6)]
+        };
+        let none = Some(Gap::NoPodRange);
+        assert_eq!(gaps(&[], &[]), [none, none]);
+        assert_eq!(gaps(&["10.0.0.0/8"], &[]), [None, none]);
+        assert_eq!(gaps(&["fd00::/8"], &[]), [none, None]);
+        assert_eq!(gaps(&["10.0.0.0/8"], &["10.1.1.1"]), [None, None]);
+        assert_eq!(gaps(&["fd00::/8"], &["fd00::1"]), [None, None]);
+        let stray = |pod| Some(Gap::Pod(address(pod)));
+        assert_eq!(
+            gaps(&["10.0.0.0/8"], &["10.1.1.1", "11.1.1.1"]),
+            [stray("11.1.1.1"), None]
+        );
+        assert_eq!(
+            gaps(&["10.0.0.0/8"], &["10.1.1.1", "fd00::1"]),
+            [None, stray("fd00::1")]
+        );
+        assert_eq!(gaps(&[], &["fd00::1"]), [None, stray("fd00::1")]);
+    }
+
+    #[test]
+    fn the_cluster_and_what_is_no_host_are_not_outside() {
+        let mut cluster = cluster(&["10.0.0.0/8", "fd00::/8"], &[]);
+        cluster.api_server = [address("192.0.2.3")].into();
+        cluster.nodes = [("one".to_owned(), [address("192.0.2.1")].into())].into();
+        let outside = outside(&cluster);
+        let is_outside = |block: &str| outside.holds_all(&block.parse().unwrap());
+        for block in ["11.0.0.0/8", "2001:db8::/32"] {
+            assert!(is_outside(block), "{block}");
+        }
+        for block in [
+            "10.1.0.0/16",
+            "10.0.0.0/7",
+            "192.0.2.0/30",
+            "0.0.0.0/0",
+            "::/0",
+            "fd00::/9",
+        ] {
+            assert!(!is_outside(block), "{block}");
+        }
+        let whole = outside.blocks(&[address("8.8.8.8"), address("2001:db8::1")].into());
+        let is_held = |one| whole.iter().any(|block| block.contains(one));
+        for host in ["8.8.8.8", "192.0.2.0", "192.0.2.2", "2001:db8::1"].map(address) {
+            assert!(
+                is_outside(&IpNet::from(host).to_string()) && is_held(host),
+                "{host}"
+            );
+        }
+        let never = [
+            "10.1.1.1",
+            "192.0.2.1",
+            "192.0.2.3",
+            "127.0.0.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "fd00::1",
+            "::1",
+            "fe80::1",
+            "ff02::1",
+        ];
+        for host in never.map(address) {
+            assert!(
+                !is_outside(&IpNet::from(host).to_string()) && !is_held(host),
+                "{host}"
+            );
+        }
+    }
+}

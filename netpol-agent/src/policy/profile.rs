@@ -91,3 +91,146 @@ fn crowded(rules: &[Rule]) -> Vec<usize> {
     let over = entries.into_values().filter(|number| *number > MOST_OF_AWS);
     over.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use netpol_common::names::WorkloadName;
+    use netpol_common::words::Protocol;
+
+    use super::*;
+    use crate::policy::model::{Entity, EntityRule, Selector};
+
+    fn spec(port: u16, end_port: Option<u16>) -> PortSpec {
+        PortSpec {
+            protocol: Protocol::Tcp,
+            port,
+            end_port,
+        }
+    }
+
+    fn rule(peer: &str, ports: &[PortSpec]) -> Rule {
+        Rule {
+            peers: vec![PolicyPeer::Block(peer.parse().unwrap())],
+            ports: ports.to_vec(),
+            evidence: Vec::new(),
+        }
+    }
+
+    fn policy(ingress: &[Rule], egress: &[Rule]) -> Policy {
+        Policy {
+            workload: WorkloadName::new("shop", "Deployment", "web"),
+            name: "web-deployment".to_owned(),
+            subject: Selector::default(),
+            ingress: ingress.to_vec(),
+            egress: egress.to_vec(),
+            entities: Vec::new(),
+            already: BTreeMap::new(),
+            coverage: None,
+        }
+    }
+
+    /// What is said of a policy, and the ports of its ingress and of its egress.
+    fn fitted(cni: &str, mut policy: Policy) -> (Vec<(Direction, Unenforced)>, [Vec<String>; 2]) {
+        let cni: Cni = cni.parse().unwrap();
+        let said = fit(&mut policy, cni)
+            .into_iter()
+            .map(|finding| match finding {
+                Finding::Unenforceable {
+                    workload,
+                    direction,
+                    plugin,
+                    what,
+                } => {
+                    assert_eq!((&workload, plugin), (&policy.workload, cni));
+                    (direction, what)
+                }
+                other => panic!("{other:?}"),
+            });
+        let said = said.collect();
+        let written = |rules: &[Rule]| -> Vec<String> {
+            let ports = rules.iter().flat_map(|rule| &rule.ports);
+            ports.map(ToString::to_string).collect()
+        };
+        (said, [written(&policy.ingress), written(&policy.egress)])
+    }
+
+    const HOST: &str = "192.0.2.1/32";
+
+    #[test]
+    fn ranges_are_written_port_by_port_where_the_plugin_has_none() {
+        let mixed = [rule(HOST, &[spec(10, None), spec(20, Some(22))])];
+        let whole = vec!["TCP 10".to_owned(), "TCP 20-22".to_owned()];
+        let single: Vec<String> = [10, 20, 21, 22].map(|port| format!("TCP {port}")).into();
+        let old = fitted("cilium=1.15", policy(&mixed, &mixed));
+        assert_eq!(old, (vec![], [single.clone(), single.clone()]));
+        for cni in ["generic", "cilium=1.16", "calico"] {
+            let new = fitted(cni, policy(&mixed, &mixed));
+            assert_eq!(new, (vec![], [whole.clone(), whole.clone()]), "{cni}");
+        }
+        let aws = fitted("aws", policy(&mixed, &mixed));
+        assert_eq!(aws, (vec![], [whole, single]));
+    }
+
+    #[test]
+    fn ranges_that_are_too_long_stay_and_are_told() {
+        let of = |last: u16| {
+            let long = spec(1000, Some(last));
+            let (said, [ports, _]) = fitted(
+                "calico=3.19",
+                policy(&[rule(HOST, &[spec(10, None), long])], &[]),
+            );
+            (said, ports.len(), long)
+        };
+        assert_eq!(of(1126).0, []);
+        assert_eq!(of(1126).1, 128);
+        let (said, entries, long) = of(1127);
+        assert_eq!(said, [(Direction::Ingress, Unenforced::PortRange(long))]);
+        assert_eq!(entries, 2);
+        let many: Vec<PortSpec> = (0..200).map(|port| spec(2 * port + 1, None)).collect();
+        let (said, [ports, _]) = fitted("calico=3.19", policy(&[rule(HOST, &many)], &[]));
+        assert_eq!((said, ports.len()), (vec![], 200));
+    }
+
+    #[test]
+    fn what_amazons_agent_drops_is_told() {
+        let ports = |first: u16, number: u16| -> Vec<PortSpec> {
+            let all = (0..number).map(|place| spec(first + 2 * place, None));
+            all.collect()
+        };
+        let other = rule("192.0.2.2/32", &ports(1, 24));
+        let both = [rule(HOST, &ports(1, 20)), rule(HOST, &ports(101, 5)), other];
+        let entries = (Direction::Ingress, Unenforced::PortEntries(25));
+        assert_eq!(fitted("aws", policy(&both, &[])).0, [entries]);
+        assert_eq!(fitted("generic", policy(&both, &both)).0, []);
+        let long = spec(1000, Some(1024));
+        let range = (Direction::Egress, Unenforced::PortRange(long));
+        assert_eq!(
+            fitted("aws", policy(&[], &[rule(HOST, &[long])])).0,
+            [range]
+        );
+    }
+
+    #[test]
+    fn nodes_are_told_where_blocks_do_not_match_them() {
+        let entities = BTreeSet::from([Entity::RemoteNode]);
+        let ports = vec![spec(80, None)];
+        let with_node = || Policy {
+            entities: vec![EntityRule {
+                direction: Direction::Ingress,
+                entities: entities.clone(),
+                addresses: BTreeSet::new(),
+                ports: ports.clone(),
+                evidence: Vec::new(),
+            }],
+            ..policy(&[], &[])
+        };
+        let told = Unenforced::Entities(entities.clone(), ports.clone());
+        assert_eq!(
+            fitted("cilium", with_node()).0,
+            [(Direction::Ingress, told)]
+        );
+        assert_eq!(fitted("calico", with_node()).0, []);
+    }
+}

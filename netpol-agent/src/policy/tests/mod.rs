@@ -1,6 +1,7 @@
 //! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
 
 mod against;
+mod clusters;
 mod denying;
 mod explained;
 mod formats;
@@ -11,6 +12,7 @@ mod least;
 mod models;
 mod order;
 mod promises;
+mod services;
 mod shown;
 mod small;
 mod widening;

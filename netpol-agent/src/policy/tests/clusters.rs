@@ -1,0 +1,125 @@
+//! What the engine takes from an inventory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
+
+use crate::identity::objects::Labels;
+use crate::inventory;
+use crate::policy::Cluster;
+
+const INVENTORY: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: one}, spec: {podCIDR: 10.1.0.0/24}, status: {addresses: [{type: InternalIP, address: 192.0.2.1}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: plain, labels: {app: plain, "no key!": x, value: "no value!"}}, spec: {nodeName: one}, status: {podIPs: [{ip: 10.1.0.1}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: bare, labels: {"no key!": x}}, spec: {nodeName: one}, status: {podIPs: [{ip: 10.1.0.2}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: done, labels: {app: done}}, spec: {nodeName: one}, status: {phase: Succeeded, podIPs: [{ip: 10.1.0.3}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: agent, labels: {app: agent}}, spec: {nodeName: one, hostNetwork: true}, status: {podIPs: [{ip: 192.0.2.1}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: dns, labels: {app: dns, more: x}}, spec: {nodeName: one, containers: [{name: main, ports: [{name: query, containerPort: 5353, protocol: UDP}, {name: metrics, containerPort: 9153}]}]}, status: {podIPs: [{ip: 10.1.0.4}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: m, name: dns, labels: {app: dns}}, spec: {nodeName: one, containers: [{name: main, ports: [{name: query, containerPort: 5354, protocol: UDP}]}]}, status: {podIPs: [{ip: 10.1.0.5}]}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {namespace: n, name: unlabelled}, spec: {selector: {matchLabels: {app: unlabelled}}, template: {spec: {containers: [{name: main}]}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {namespace: n, name: dns}, spec: {clusterIP: 10.96.0.10, selector: {app: dns}, ports: [{name: dns, port: 53, protocol: UDP, targetPort: query}, {name: dns-tcp, port: 53, targetPort: 54}, {name: metrics, port: 9153, targetPort: 9153}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {namespace: n, name: open}, spec: {clusterIP: 10.96.0.11, ports: [{name: dns, port: 53, targetPort: 55}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {namespace: n, name: open-named}, spec: {clusterIP: 10.96.0.12, ports: [{name: dns, port: 53, targetPort: metrics}]}}
+"#;
+
+fn cluster() -> Cluster {
+    let mut read = inventory::parse("inventory.yaml", INVENTORY).expect("an inventory");
+    Cluster::of(&read.take_index())
+}
+
+fn pod(namespace: &str, name: &str) -> WorkloadName {
+    WorkloadName::new(namespace, "Pod", name)
+}
+
+fn addresses(all: &[&str]) -> BTreeSet<IpAddr> {
+    all.iter().map(|one| one.parse().unwrap()).collect()
+}
+
+#[test]
+fn labels_that_no_selector_can_hold_are_left_out() {
+    let cluster = cluster();
+    let sets = |name: &WorkloadName| -> Vec<Labels> {
+        let workload = cluster.workloads.get(name);
+        let sets = workload.map(|workload| workload.label_sets.clone());
+        sets.into_iter().flatten().collect()
+    };
+    let plain: Labels = [("app".to_owned(), "plain".to_owned())].into();
+    assert_eq!(sets(&pod("n", "plain")), [plain]);
+    assert_eq!(sets(&pod("n", "bare")), Vec::<Labels>::new());
+    assert_eq!(sets(&pod("n", "done")), Vec::<Labels>::new());
+    let unlabelled = WorkloadName::new("n", "Deployment", "unlabelled");
+    assert_eq!(sets(&unlabelled), Vec::<Labels>::new());
+    assert!(cluster.workloads[&unlabelled].selector.contains_key("app"));
+    let on_host = cluster.workloads.iter().filter(|(_, one)| one.host_network);
+    let on_host: Vec<&str> = on_host.map(|(name, _)| &*name.name).collect();
+    assert_eq!(on_host, ["agent"]);
+}
+
+#[test]
+fn addresses_of_pods_are_those_of_their_own() {
+    let cluster = cluster();
+    let own = addresses(&["10.1.0.1", "10.1.0.2", "10.1.0.4", "10.1.0.5"]);
+    assert_eq!(cluster.pod_addresses, own);
+    assert_eq!(cluster.pod_ranges, ["10.1.0.0/24".parse().unwrap()].into());
+    let nodes = BTreeMap::from([("one".to_owned(), addresses(&["192.0.2.1"]))]);
+    assert_eq!(cluster.nodes, nodes);
+}
+
+#[test]
+fn resolvers_are_behind_ports_that_are_named_so() {
+    let cluster = cluster();
+    let dns = pod("n", "dns");
+    let resolvers = [(dns.clone(), 54), (dns.clone(), 5353)];
+    assert_eq!(cluster.resolvers, resolvers.into());
+    let port = |name: &str, protocol, port| (name.to_owned(), protocol, port);
+    let query = port("query", Protocol::Udp, 5353);
+    let named = [
+        (dns, [query, port("metrics", Protocol::Tcp, 9153)].into()),
+        (pod("m", "dns"), [port("query", Protocol::Udp, 5354)].into()),
+    ];
+    assert_eq!(cluster.named_ports, named.into());
+}
+
+#[test]
+fn a_service_selects_what_has_all_of_its_labels() {
+    let mut cluster = cluster();
+    let names = |cluster: &Cluster, service: usize| -> Vec<WorkloadName> {
+        cluster
+            .behind(&cluster.services[service])
+            .cloned()
+            .collect()
+    };
+    let place = |name: &str| {
+        let mut services = cluster.services.iter();
+        services
+            .position(|service| &*service.name.name == name)
+            .expect("a service")
+    };
+    let (dns, open) = (place("dns"), place("open"));
+    assert_eq!(names(&cluster, dns), [pod("n", "dns")]);
+    assert_eq!(names(&cluster, open), Vec::<WorkloadName>::new());
+    let of = |cluster: &Cluster, namespace: &str, name: &str| -> Vec<String> {
+        let workload = pod(namespace, name);
+        let services = cluster.services_of(&workload);
+        services.map(|service| service.name.name.clone()).collect()
+    };
+    assert_eq!(of(&cluster, "n", "dns"), ["dns"]);
+    assert_eq!(of(&cluster, "m", "dns"), [""; 0]);
+    assert_eq!(of(&cluster, "n", "plain"), [""; 0]);
+    let more = [("zone".to_owned(), "x".to_owned())];
+    cluster.services[dns].selector.extend(more);
+    assert_eq!(names(&cluster, dns), Vec::<WorkloadName>::new());
+    assert_eq!(of(&cluster, "n", "dns"), [""; 0]);
+}
