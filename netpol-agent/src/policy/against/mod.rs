@@ -242,3 +242,87 @@ fn findings(whole: &Proposal, missing: &Proposal) -> Vec<Finding> {
     };
     whole.findings.iter().filter(stays).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::words::Protocol;
+
+    use super::*;
+    use crate::identity::EdgeId;
+    use crate::policy::finding::Inexpressible;
+    use crate::policy::model::Selector;
+
+    fn workload(name: &str) -> WorkloadName {
+        WorkloadName::new("shop", "Deployment", name)
+    }
+
+    fn policy(name: &str) -> Policy {
+        Policy {
+            workload: workload(name),
+            name: format!("{name}-deployment"),
+            subject: Selector::default(),
+            ingress: Vec::new(),
+            egress: Vec::new(),
+            entities: Vec::new(),
+            already: BTreeMap::new(),
+            coverage: None,
+        }
+    }
+
+    #[test]
+    fn a_policy_takes_no_name_that_another_has() {
+        let renamed = |taken: &[&str]| {
+            let there = taken.iter().map(|name| {
+                let mut policy = NetworkPolicy::default();
+                policy.metadata.namespace = Some("shop".to_owned());
+                policy.metadata.name = Some((*name).to_owned());
+                policy
+            });
+            let there: Vec<NetworkPolicy> = there.collect();
+            let mut policies = [policy("web"), policy("api")];
+            let remarks = rename(&mut policies, &there);
+            assert_eq!(policies[1].name, "api-deployment");
+            let [web, _] = policies;
+            (web.name, remarks.len())
+        };
+        let own = "web-deployment";
+        let hashed = other_name(&workload("web"));
+        let second = format!("{hashed}-2");
+        assert_eq!(renamed(&["other"]), (own.to_owned(), 0));
+        assert_eq!(renamed(&[own]), (hashed.clone(), 1));
+        assert_eq!(renamed(&[own, &hashed]), (second.clone(), 1));
+        let third = format!("{hashed}-3");
+        assert_eq!(renamed(&[own, &hashed, &second]), (third, 1));
+    }
+
+    #[test]
+    fn findings_are_about_what_is_added() {
+        let edge = EdgeId {
+            client: Peer::ApiServer,
+            server: Peer::Workload(workload("web")),
+            protocol: Protocol::Tcp,
+            port: 0,
+        };
+        let withheld = |name| Finding::Withheld {
+            workload: workload(name),
+            direction: Direction::Ingress,
+            edge: edge.clone(),
+            reason: Inexpressible::PortZero,
+        };
+        let quiet = |name| Finding::NoTraffic {
+            workload: workload(name),
+            direction: Direction::Egress,
+        };
+        let both = |of: &dyn Fn(&'static str) -> Finding| [of("api"), of("web")];
+        let whole = Proposal {
+            policies: Vec::new(),
+            findings: [&both(&withheld)[..], &both(&quiet), &[Finding::NoResolver]].concat(),
+        };
+        let missing = Proposal {
+            policies: vec![policy("web")],
+            findings: Vec::new(),
+        };
+        let expected = [withheld("api"), quiet("web"), Finding::NoResolver];
+        assert_eq!(findings(&whole, &missing), expected);
+    }
+}
