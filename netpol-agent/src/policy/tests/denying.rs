@@ -13,8 +13,10 @@ use crate::identity::{EdgeId, Peer};
 use crate::policy::emit::kubernetes;
 use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
-use crate::policy::options::{OptionsFor, RejectedEdgeuse crate::policy::{
-    Cluster, Dns, NAMESPACE, OneWay, Options, Proposal, Synthesiser, Widening, synthesise, synthesise_for,
+use crate::policy::options::{OptionsFor, RejectedEdge};
+use crate::policy::{
+    Cluster, Dns, NAMESPACE, OneWay, Options, Proposal, Synthesiser, Widening, synthesise,
+    synthesise_for,
 };
 
 const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
