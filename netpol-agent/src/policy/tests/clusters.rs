@@ -58,7 +58,6 @@ fn labels_that_no_selector_can_hold_are_left_out() {
     let plain: Labels = [("app".to_owned(), "plain".to_owned())].into();
     assert_eq!(sets(&pod("n", "plain")), [plain]);
     assert_eq!(sets(&pod("n", "bare")), Vec::<Labels>::new());
-    assert_eq!(sets(&pod("n", "done")), Vec::<Labels>::new());
     let unlabelled = WorkloadName::new("n", "Deployment", "unlabelled");
     assert_eq!(sets(&unlabelled), Vec::<Labels>::new());
     assert!(cluster.workloads[&unlabelled].selector.contains_key("app"));

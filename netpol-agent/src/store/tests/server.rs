@@ -66,11 +66,25 @@ impl Server {
         format!("postgresql://netpol@/postgres?host={}", socket.display())
     }
 
-    /// Ends it as a crash would.
+    /// Ends it as a crash would. Nobody is served by one of its own children any more, either: they notice by themselves,
+    /// a moment later.
     pub(crate) fn kill(&mut self) {
+        let own = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        // Its own children notice by themselves, and a new server waits for them.
+        let begin = Instant::now();
+        for child in children.unwrap_or_default().split_ascii_whitespace() {
+            // Of a process that has ended and that nobody has waited for there is no command line.
+            let command = PathBuf::from(format!("/proc/{child}/cmdline"));
+            while fs::read(&command).is_ok_and(|line| !line.is_empty()) {
+                assert!(
+                    begin.elapsed() < Duration::from_secs(60),
+                    "process {child} goes on"
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     /// Starts it again.
