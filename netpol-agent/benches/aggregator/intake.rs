@@ -134,7 +134,8 @@ async fn round(api: &ApiServer, world: &World) -> Result<(f64, f64)> {
 /// A delivery on its way: the agent's token, the body, and how many edges it holds.
 type Packed = (String, Bytes, usize);
 
-/// What every agent tells in its turn: its edges with their counts so far.
+/// What every agent tells in its turn: its edges with their counts so far. Agents take turns, since of one there is one
+/// delivery at a time.
 fn bodies(world: &World, turn: u64) -> Result<Vec<Packed>> {
     let mut bodies = Vec::new();
     let now = Timestamp::now();
@@ -152,10 +153,12 @@ fn bodies(world: &World, turn: u64) -> Result<Vec<Packed>> {
         let parts = edges.len().div_ceil(DELIVERY) as u64;
         for (part, number) in edges.chunks(DELIVERY).zip(1..) {
             let delivery = delivery(node, (turn - 1) * parts + number, part.to_vec());
-            bodies.push((token(node), wire::encode(&delivery)?.into(), part.len()));
+            let body = wire::encode(&delivery)?.into();
+            bodies.push((number, (token(node), body, part.len())));
         }
     }
-    Ok(bodies)
+    bodies.sort_by_key(|(number, _)| *number);
+    Ok(bodies.into_iter().map(|(_, packed)| packed).collect())
 }
 
 /// Delivers all of it, some at the same time. Returns how many edges there were.
