@@ -26,6 +26,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let first = rustls::crypto::ring::default_provider().install_default();
     first.ok().context("another provider of cryptography")?;
