@@ -149,18 +149,8 @@ impl Lab {
     pub(crate) async fn start_anew(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
         let (keeper, ready, watching) = keep(&self.server, &self.dir, "another.db").await;
-        let (leader, leads) = tokio::sync::watch::channel(true);
-        let (report, told) = tokio::sync::watch::channel(Report::default());
-        (self.keeper, self.ready, self.leader, self.report) = (keeper, ready, leader, told);
-        let running = controller::run(
-            self.server.client_with(CONTROLLER),
-            self.keeper.clone(),
-            self.ready.clone(),
-            leads,
-            options(),
-            report,
-        );
-        self.tasks = vec![watching, tokio::spawn(running)];
+        self.keeper = keeper;
+        self.run(ready, watching);
         self.counts.clear();
         self.batch(Timestamp::now(), Timestamp::now()).await;
     }
@@ -178,6 +168,11 @@ impl Lab {
         let told = tokio::time::timeout(PATIENCE, told).await;
         drop(told.expect("in time").expect("the keeper runs"));
         let (ready, watching) = look(&self.server, &index);
+        self.run(ready, watching);
+    }
+
+    /// Runs a controller that leads, on what the keeper has and on an index that is watched.
+    fn run(&mut self, ready: tokio::sync::watch::Receiver<bool>, watching: JoinHandle<Infallible>) {
         let (leader, leads) = tokio::sync::watch::channel(true);
         let (report, told) = tokio::sync::watch::channel(Report::default());
         (self.ready, self.leader, self.report) = (ready, leader, told);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,7 @@ use xtask::lab::cni::Plugin;
 use xtask::lab::pods::{PodId, PodPlan};
 use xtask::lab::process::Server;
 use xtask::lab::scenario::cast;
+use xtask::lab::state::replace;
 use xtask::lab::topology::Node;
 use xtask::lab::{Lab, Options};
 
@@ -189,7 +190,7 @@ impl Cluster {
         let text = map["data"]["ca.crt"].as_str()?.to_owned();
         let path = self.file("ca.crt");
         if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
-            replace(&path, &text);
+            replace(&path, &text).unwrap();
         }
         Some(path)
     }
@@ -230,52 +231,28 @@ fn replica([a, b]: [u8; 2], number: usize) -> Replica {
     }
 }
 
-fn replace(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, path).unwrap();
-}
-
-const fn plan(
-    workload: &'static xtask::lab::cluster::workload::Workload,
-    ordinal: u32,
-    node: Node,
-    address: u8,
-    servers: &'static [Server],
-) -> PodPlan {
-    PodPlan {
-        workload,
-        run: 0,
-        ordinal,
-        node,
-        address,
-        servers,
-    }
-}
-
 /// The pods that talk.
 const PODS: [(&str, PodPlan); 5] = [
-    (FRONTEND, plan(cast::FRONTEND, 0, Node::One, 10, &[])),
-    (FRONTEND, plan(cast::FRONTEND, 1, Node::Two, 10, &[])),
+    (FRONTEND, cast::pod(cast::FRONTEND, Node::One, 10, &[])),
+    (
+        FRONTEND,
+        PodPlan {
+            ordinal: 1,
+            ..cast::pod(cast::FRONTEND, Node::Two, 10, &[])
+        },
+    ),
     (
         WEB,
-        plan(
-            cast::WEB,
-            0,
-            Node::Two,
-            11,
-            &[Server::Own(&["--tcp", "8080"])],
-        ),
+        cast::pod(cast::WEB, Node::Two, 11, &[Server::Own(&["--tcp", "8080"])]),
     ),
     (
         API,
-        plan(
+        cast::pod(
             cast::API_V1,
-            0,
             Node::One,
             12,
             &[Server::Own(&["--tcp", "9090"])],
         ),
     ),
-    (WORKER, plan(cast::WORKER, 0, Node::Two, 22, &[])),
+    (WORKER, cast::pod(cast::WORKER, Node::Two, 22, &[])),
 ];

@@ -242,7 +242,7 @@ const fn named(name: &'static str, port: u16) -> ServicePort {
 }
 
 /// A pod of the cast.
-pub(super) const fn pod(
+pub const fn pod(
     workload: &'static Workload,
     node: Node,
     address: u8,
