@@ -10,6 +10,10 @@ mod measure;
 mod synthesis;
 mod verdicts;
 
+/// What the programs allocate with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A part of the benchmark, by name.
 type Part = (&'static str, fn());
 

@@ -8,11 +8,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use smallvec::{SmallVec, smallvec};
 
 use super::atlas::{Atlas, Spot};
 use super::component::root;
 use super::cover::Set;
 use super::model::{PolicyPeer, Texts};
+
+/// The namespace and the values of a few keys, as numbers.
+pub(super) type Point = SmallVec<[u32; 6]>;
+/// The numbers of names that are interchangeable: mostly one.
+type Names = SmallVec<[u32; 4]>;
 
 /// All workloads that are selected by the same keys.
 #[derive(Debug)]
@@ -21,7 +27,7 @@ pub(super) struct Space<'a> {
     /// The number of the keys.
     keys: u32,
     /// In each dimension, the numbers of the names that each value stands for.
-    values: Vec<Vec<Vec<u32>>>,
+    values: Vec<Vec<Names>>,
 }
 
 /// How many values a dimension of one [`Cluster`] may have.
@@ -36,7 +42,7 @@ type Sides = Vec<u64>;
 #[derive(Debug)]
 pub(super) struct Cluster {
     /// The number of each point's unit, and its values, numbered within the cluster; `None` if there are too many.
-    points: Vec<(usize, Option<Vec<u32>>)>,
+    points: Vec<(usize, Option<Point>)>,
     /// Whether all points are the same in all dimensions but one, so that any of them make a box.
     is_line: bool,
 }
@@ -47,12 +53,12 @@ impl<'a> Space<'a> {
         atlas: &'a Atlas,
         keys: u32,
         points: impl Iterator<Item = (&'a Spot, usize)>,
-    ) -> (Self, Vec<Vec<u32>>) {
-        let (mut points, classes): (Vec<Vec<u32>>, Vec<usize>) = points
-            .map(|(spot, class)| (spot.names.to_vec(), class))
+    ) -> (Self, Vec<Point>) {
+        let (mut points, classes): (Vec<Point>, Vec<usize>) = points
+            .map(|(spot, class)| (Point::from_slice(&spot.names), class))
             .unzip();
         let dimensions = atlas.keys(keys).len() + 1;
-        let mut values: Vec<Vec<Vec<u32>>> = Vec::with_capacity(dimensions);
+        let mut values: Vec<Vec<Names>> = Vec::with_capacity(dimensions);
         for dimension in 0..dimensions {
             let mut found: Vec<u32> = points.iter().map(|point| point[dimension]).collect();
             found.sort_unstable();
@@ -61,7 +67,7 @@ impl<'a> Space<'a> {
                 let place = found.binary_search(&point[dimension]);
                 point[dimension] = place.unwrap_or_else(|place| place) as u32;
             }
-            values.push(found.into_iter().map(|name| vec![name]).collect());
+            values.push(found.into_iter().map(|name| smallvec![name]).collect());
         }
         let mut space = Self {
             atlas,
@@ -73,7 +79,7 @@ impl<'a> Space<'a> {
     }
 
     /// Makes one value of those that are interchangeable, in every dimension, as long as there are such.
-    fn join_twins(&mut self, points: &mut [Vec<u32>], classes: &[usize]) {
+    fn join_twins(&mut self, points: &mut [Point], classes: &[usize]) {
         let mut dimension = 0;
         let mut unchanged = 0;
         while unchanged < self.values.len() {
@@ -89,13 +95,13 @@ impl<'a> Space<'a> {
         }
     }
 
-    fn join_twins_along(&mut self, dimension: usize, points: &mut [Vec<u32>], classes: &[usize]) {
+    fn join_twins_along(&mut self, dimension: usize, points: &mut [Point], classes: &[usize]) {
         let old = std::mem::take(&mut self.values[dimension]);
         let rests = rests(
             dimension,
             points
                 .iter()
-                .map(Vec::as_slice)
+                .map(Point::as_slice)
                 .zip(classes.iter().copied()),
         );
         let mut lines: Vec<(u32, u32)> = (points.iter().zip(rests))
@@ -104,14 +110,14 @@ impl<'a> Space<'a> {
         lines.sort_unstable();
         lines.dedup();
         let (values, rests): (Vec<u32>, Vec<u32>) = lines.into_iter().unzip();
-        let mut new: Vec<Vec<u32>> = Vec::new();
+        let mut new: Vec<Names> = Vec::new();
         let mut numbers: BTreeMap<&[u32], usize> = BTreeMap::new();
         let mut renamed = Vec::with_capacity(old.len());
         let mut from = 0;
         for (value, names) in old.into_iter().enumerate() {
             let to = values.partition_point(|other| *other as usize <= value);
             let number = *numbers.entry(&rests[from..to]).or_insert_with(|| {
-                new.push(Vec::new());
+                new.push(Names::new());
                 new.len() - 1
             });
             new[number].extend(names);
@@ -127,11 +133,11 @@ impl<'a> Space<'a> {
     /// The entry for the box that these points make up.
     pub(super) fn entry(&self, namespace: &str, points: &[&[u32]]) -> PolicyPeer {
         let names = |dimension: usize| -> Texts {
-            let mut values: Vec<u32> = points.iter().map(|point| point[dimension]).collect();
+            let mut values: Names = points.iter().map(|point| point[dimension]).collect();
             values.sort_unstable();
             values.dedup();
             let values = values.into_iter().map(|value| value as usize);
-            let mut names: Vec<u32> = values
+            let mut names: Names = values
                 .flat_map(|value| self.values[dimension][value].iter().copied())
                 .collect();
             names.sort_unstable();

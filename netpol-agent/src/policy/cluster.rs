@@ -184,7 +184,8 @@ fn selectable(mut labels: Labels) -> Labels {
     labels
 }
 
-/// The workloads that a service selects, with the target ports of those of its ports that are named as DNS's.
+/// The workloads that a service selects, with the target ports of those of its ports that are named as DNS's. Port 0,
+/// which a file may hold, is nobody's.
 fn resolvers(
     index: &Index,
     workloads: &BTreeMap<WorkloadName, Workload>,
@@ -222,5 +223,6 @@ fn resolvers(
             }
         }
     }
+    found.retain(|(_, port)| *port > 0);
     found
 }

@@ -4,13 +4,14 @@
 //! Every point of an entry's box is meant: an entry never selects a combination of labels that is nobody's, though
 //! nobody may have it yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
 use super::atlas::{Atlas, Spot};
-use super::boxes::Space;
+use super::boxes::{Point, Space};
 use super::cover::Set;
 use super::model::PolicyPeer;
 
@@ -36,7 +37,7 @@ pub(super) struct Unit {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum What {
     /// A product of values, in a space.
-    Point(usize, Vec<u32>),
+    Point(usize, Point),
     /// All addresses of a block.
     Block(IpNet),
 }
@@ -94,7 +95,7 @@ impl<'a> Units<'a> {
             spot.map(|spot| (spot, class))
         });
         let (space, points) = Space::of(atlas, keys, points);
-        let mut numbers: BTreeMap<&Vec<u32>, usize> = BTreeMap::new();
+        let mut numbers: HashMap<&Point, usize, FixedState> = HashMap::default();
         for (member, point) in members.iter().zip(&points) {
             let unit = *numbers.entry(point).or_insert_with(|| {
                 self.units.push(Unit {

@@ -50,7 +50,7 @@ impl Run {
 }
 
 /// The runs of the ports of some classes, in order.
-pub(super) fn runs<'a>(classes: impl Iterator<Item = &'a Vec<(Protocol, u16)>>) -> Vec<Run> {
+pub(super) fn runs<'a>(classes: impl Iterator<Item = &'a [(Protocol, u16)]>) -> Vec<Run> {
     let mut having: BTreeMap<(Protocol, u16), Vec<usize>> = BTreeMap::new();
     for (class, ports) in classes.enumerate() {
         for port in ports {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use netpol_common::words::Protocol;
+use smallvec::SmallVec;
 
 use super::component::components;
 use super::cover::Cost;
@@ -34,17 +35,20 @@ pub struct Excess {
 /// Edges with the same peer, and the numbers of the atoms that it stands as.
 struct Group<'a> {
     learned: &'a [Learned],
-    atoms: Vec<usize>,
+    atoms: SmallVec<[usize; 1]>,
 }
 
 /// The atoms in order, and the ports of each.
-type Table = Vec<(Atom, Vec<(Protocol, u16)>)>;
+type Table = Vec<(Atom, PortList)>;
+
+/// Ports in order, each once: mostly a few.
+type PortList = SmallVec<[(Protocol, u16); 4]>;
 
 /// The least rules that allow exactly what was learned, for a policy in `namespace`. What was learned is in the order
 /// of its edges; peers that cannot be written are to have been found before.
 pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -> Rules {
     let (table, groups) = table(writer, learned);
-    let mut classes: BTreeMap<&Vec<(Protocol, u16)>, usize> = BTreeMap::new();
+    let mut classes: BTreeMap<&PortList, usize> = BTreeMap::new();
     for (_, ports) in &table {
         classes.entry(ports).or_default();
     }
@@ -56,10 +60,10 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
         .map(|(atom, ports)| (atom, classes[ports], writer.spot(atom)))
         .collect();
     let units = Units::of(writer.atlas, &atoms);
-    let runs = ports::runs(classes.keys().copied());
+    let runs = ports::runs(classes.keys().map(|ports| ports.as_slice()));
     let mut excess = Excess::default();
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut of_unit: Vec<Vec<usize>> = vec![Vec::new(); units.units.len()];
+    let mut of_unit = vec![Holders::new(); units.units.len()];
     for component in components(&units, &runs, classes.len()) {
         let (parts, cost, bound) = component.parts();
         excess.add(cost, bound);
@@ -88,7 +92,7 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
         found.extend(atoms.into_iter().flatten().map(|atom| (atom, groups.len())));
         groups.push(Group {
             learned: alike,
-            atoms: Vec::new(),
+            atoms: SmallVec::new(),
         });
     }
     found.sort_unstable();
@@ -109,6 +113,9 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
     (table, groups)
 }
 
+/// The numbers of the rules that hold something: mostly one.
+type Holders = SmallVec<[usize; 2]>;
+
 /// A rule whose evidence is being gathered, and the runs of ports that it holds.
 struct Draft {
     rule: Rule,
@@ -120,26 +127,30 @@ fn add_evidence(
     groups: &[Group<'_>],
     units: &Units<'_>,
     runs: &[Run],
-    of_unit: &[Vec<usize>],
+    of_unit: &[Holders],
     drafts: &mut [Draft],
 ) {
+    let mut allowed: Vec<Vec<&Learned>> = vec![Vec::new(); drafts.len()];
     for group in groups {
         let atoms = group.atoms.iter();
-        let mut concerned: Vec<usize> = atoms
+        let mut concerned: Holders = atoms
             .flat_map(|atom| &of_unit[units.of_atom[*atom]])
             .copied()
             .collect();
         concerned.sort_unstable();
         concerned.dedup();
         for number in concerned {
-            let Draft { rule, runs: held } = &mut drafts[number];
-            let allowed = group.learned.iter().filter(|one| {
+            let held = &drafts[number].runs;
+            allowed[number].extend(group.learned.iter().filter(|one| {
                 let mut held = held.iter().map(|run| &runs[*run]);
                 held.any(|run| run.meets(one.support.edge.protocol, one.ports()))
-            });
-            rule.evidence
-                .extend(allowed.map(|learned| learned.support.clone()));
+            }));
         }
+    }
+    // Collected at once, so that no list takes more room than it needs.
+    for (draft, allowed) in drafts.iter_mut().zip(allowed) {
+        let supports = allowed.into_iter().map(|learned| &learned.support);
+        draft.rule.evidence = supports.cloned().collect();
     }
 }
 

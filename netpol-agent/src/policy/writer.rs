@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
+use smallvec::{SmallVec, smallvec};
 
 use super::atlas::{Atlas, Spot};
 use super::cluster::Cluster;
@@ -16,6 +17,9 @@ use super::selectors::Unselectable;
 use super::widen::AllSightings;
 use super::workloads::{Known, Workload};
 use crate::identity::Peer;
+
+/// What a peer stands as: one workload, or mostly a few addresses.
+pub(super) type Atoms = SmallVec<[Atom; 1]>;
 
 /// Turns peers of the graph into what a policy can say.
 pub(super) struct Writer<'a> {
@@ -41,7 +45,7 @@ impl Writer<'_> {
     }
 
     /// What a peer stands as in a rule.
-    pub(super) fn atoms(&self, peer: &Peer) -> Result<Vec<Atom>, Inexpressible> {
+    pub(super) fn atoms(&self, peer: &Peer) -> Result<Atoms, Inexpressible> {
         let place = match peer {
             Peer::Workload(name) => self.workloads.get_index_of(name),
             _ => None,
@@ -50,21 +54,21 @@ impl Writer<'_> {
     }
 
     /// What the peer of something that was learned stands as in a rule.
-    pub(super) fn atoms_of(&self, learned: &Learned) -> Result<Vec<Atom>, Inexpressible> {
+    pub(super) fn atoms_of(&self, learned: &Learned) -> Result<Atoms, Inexpressible> {
         match learned.place {
             None => self.atoms(learned.peer()),
             place => self.atoms_at(learned.peer(), place),
         }
     }
 
-    fn atoms_at(&self, peer: &Peer, place: Option<usize>) -> Result<Vec<Atom>, Inexpressible> {
+    fn atoms_at(&self, peer: &Peer, place: Option<usize>) -> Result<Atoms, Inexpressible> {
         let at = place.and_then(|place| Some((place, self.workloads.get_index(place)?.1)));
         if matches!(peer, Peer::Workload(_)) && !at.is_some_and(|(_, known)| is_on_host(known)) {
             let (place, selector) = at
                 .and_then(|(place, known)| Some((place, known.selector.as_ref()?)))
                 .ok_or(Inexpressible::NotInInventory)?;
             return match selector {
-                Ok(_) => Ok(vec![Atom::Pods(place)]),
+                Ok(_) => Ok(smallvec![Atom::Pods(place)]),
                 Err(_) => Err(Inexpressible::Unselectable),
             };
         }

@@ -31,6 +31,8 @@ const INVENTORY: &str = r#"
 ---
 {apiVersion: v1, kind: Service, metadata: {namespace: n, name: open}, spec: {clusterIP: 10.96.0.11, ports: [{name: dns, port: 53, targetPort: 55}]}}
 ---
+{apiVersion: v1, kind: Service, metadata: {namespace: n, name: nowhere}, spec: {clusterIP: 10.96.0.13, selector: {app: dns}, ports: [{name: dns, port: 53, targetPort: "0"}]}}
+---
 {apiVersion: v1, kind: Service, metadata: {namespace: n, name: open-named}, spec: {clusterIP: 10.96.0.12, ports: [{name: dns, port: 53, targetPort: metrics}]}}
 "#;
 
@@ -114,11 +116,11 @@ fn a_service_selects_what_has_all_of_its_labels() {
         let services = cluster.services_of(&workload);
         services.map(|service| service.name.name.clone()).collect()
     };
-    assert_eq!(of(&cluster, "n", "dns"), ["dns"]);
+    assert_eq!(of(&cluster, "n", "dns"), ["dns", "nowhere"]);
     assert_eq!(of(&cluster, "m", "dns"), [""; 0]);
     assert_eq!(of(&cluster, "n", "plain"), [""; 0]);
     let more = [("zone".to_owned(), "x".to_owned())];
     cluster.services[dns].selector.extend(more);
     assert_eq!(names(&cluster, dns), Vec::<WorkloadName>::new());
-    assert_eq!(of(&cluster, "n", "dns"), [""; 0]);
+    assert_eq!(of(&cluster, "n", "dns"), ["nowhere"]);
 }
