@@ -3,7 +3,7 @@
 //! RFC 8878 lets frames follow each other, and their contents are one text then. So a batch is compressed once, when it is
 //! spooled, and a delivery is put together out of frames without touching them again.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ const LEVEL: i32 = 1;
 const WINDOW_LOG: u32 = 19;
 /// The largest window that is accepted: 8 MiB, which RFC 9659 sets for HTTP.
 const MOST_WINDOW_LOG: u32 = 23;
+/// How much JSON is collected until it is compressed.
+const PIECE: usize = 16 << 10;
 /// How much is reserved for what is decompressed, before any of it is.
 const FIRST: usize = 64 << 10;
 
@@ -191,7 +193,11 @@ fn frame(value: &impl Serialize) -> Result<(Vec<u8>, usize), EncodeError> {
         inner: encoder()?,
         count: 0,
     };
-    serde_json::to_writer(&mut counting, value).map_err(io::Error::from)?;
+    // JSON comes in pieces of a few bytes, and each call of the encoder has its price.
+    let mut pieces = BufWriter::with_capacity(PIECE, &mut counting);
+    serde_json::to_writer(&mut pieces, value).map_err(io::Error::from)?;
+    pieces.flush()?;
+    drop(pieces);
     Ok((counting.inner.finish()?, counting.count))
 }
 
