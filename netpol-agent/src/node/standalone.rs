@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::attach::{AttachChoice, AttachError, Claim, Instance, PinRoot, Plan, decide};
 use super::behind::{Behind, Way};
@@ -152,11 +152,20 @@ pub enum StandaloneError {
 ///
 /// [`StandaloneError`], before anything is written where it can be told before.
 pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
+    spare_memory();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(system("start a runtime"))?;
     runtime.block_on(observe(options))
+}
+
+/// Has the kernel give this process pages of the usual size only. The allocator asks for huge ones, which pay where there is
+/// much to be kept; here most of each would lie idle.
+fn spare_memory() {
+    if let Err(errno) = nix::sys::prctl::set_thp_disable(true) {
+        debug!("huge pages stay as they are: {errno}");
+    }
 }
 
 async fn observe(options: &StandaloneOptions) -> Result<(), StandaloneError> {
