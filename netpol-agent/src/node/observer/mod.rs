@@ -51,7 +51,7 @@ pub use start::{Running, spawn};
 const GLANCE: Duration = Duration::from_secs(1);
 /// How soon after a first sight the maps are walked.
 const HINTED: Duration = Duration::from_secs(1);
-/// How often open connections are looked for.
+/// How often open connections are looked for, of some interfaces in turn.
 const PRESENCE: Duration = Duration::from_secs(60);
 /// How often programs are verified, and the node's addresses and counters of interfaces are read.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -162,6 +162,8 @@ struct Observer {
     /// When unbound interfaces are looked at again, and how long after that.
     bind_at: Option<Instant>,
     bind_pause: Duration,
+    /// The last interface of which open connections were looked for.
+    asked_last: u32,
     /// How often the ring had been full at the last look.
     ring_full: u64,
     journaling: Trouble,

@@ -13,6 +13,11 @@ use crate::node::interfaces::kernel_key;
 use crate::node::seed::{OpenConnection, Watched, still_open};
 use crate::observe::ObservedKey;
 
+/// In how many looks every interface's open connections are looked for, and how many interfaces there are in one at least.
+/// Reading a pod's table of connections takes the kernel as long as the machine's table is large.
+const LOOKS: usize = 8;
+const FEWEST: usize = 10;
+
 impl Observer {
     /// Counts the connections that were open `before` the programs were attached to these interfaces, and those open
     /// now that the programs did not see: their handshake fell into the attaching.
@@ -70,14 +75,10 @@ impl Observer {
         }
     }
 
-    /// Takes note of every edge that has an open connection.
+    /// Takes note of every edge that has an open connection, of some interfaces in turn.
     pub(super) fn note_open_connections(&mut self) {
-        let living = self
-            .books
-            .interfaces
-            .iter()
-            .filter(|interface| !interface.is_dead());
-        let handles: Vec<u32> = living.map(|interface| interface.handle).collect();
+        let handles = self.next_to_be_asked();
+        self.asked_last = handles.last().copied().unwrap_or(0);
         let now = kernel_now();
         let open = self.open_connections(&handles).into_iter();
         for (key, _) in open.filter(|(_, connections)| *connections > 0) {
@@ -85,6 +86,14 @@ impl Observer {
                 return warn!(node = self.name(), "{error}");
             }
         }
+    }
+
+    /// The interfaces of pods whose open connections are looked for next: those that were not for the longest time.
+    fn next_to_be_asked(&self) -> Vec<u32> {
+        let pods = self.books.interfaces.iter();
+        let pods = pods.filter(|interface| !interface.is_dead() && interface.bound.is_some());
+        let handles: Vec<u32> = pods.map(|interface| interface.handle).collect();
+        in_turn(handles, self.asked_last)
     }
 
     /// The open connections of these interfaces, with their numbers; of those that are not bound, none.
@@ -171,5 +180,42 @@ fn key(handle: u32, connection: &OpenConnection) -> ObservedKey {
         port: connection.port,
         local: connection.local,
         remote: connection.remote,
+    }
+}
+
+/// The next of these sorted handles after `last`, and from the first on again.
+fn in_turn(mut handles: Vec<u32>, last: u32) -> Vec<u32> {
+    let most = handles.len().div_ceil(LOOKS).max(FEWEST);
+    let next = handles.partition_point(|handle| *handle <= last);
+    handles.rotate_left(next);
+    handles.truncate(most);
+    handles
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_interface_has_its_turn_within_the_looks() {
+        for count in [0, 1, 10, 11, 80, 110, 250] {
+            let all: Vec<u32> = (0..count).map(|number| 3 + 2 * number).collect();
+            let (mut last, mut asked) = (4, BTreeSet::new());
+            for _ in 0..LOOKS {
+                let handles = in_turn(all.clone(), last);
+                assert!(handles.len() <= FEWEST.max(all.len().div_ceil(LOOKS)));
+                last = handles.last().copied().unwrap_or(0);
+                asked.extend(handles);
+            }
+            assert_eq!(asked.into_iter().collect::<Vec<_>>(), all);
+        }
+    }
+
+    #[test]
+    fn a_few_interfaces_are_all_looked_at_every_time() {
+        assert_eq!(in_turn(vec![1, 2, 5], 2), [5, 1, 2]);
+        assert_eq!(in_turn(vec![1, 2, 5], 9), [1, 2, 5]);
     }
 }

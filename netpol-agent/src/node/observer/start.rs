@@ -148,6 +148,7 @@ impl Observer {
         let mut observer = Self {
             binder: Binder::new(options.bind.clone()),
             books: books(kept),
+            asked_last: 0,
             ring_full: 0,
             journaling: Trouble::new("writing the journal, before edges are delivered,"),
             teller: Teller::default(),

@@ -58,7 +58,7 @@ pub struct OpenConnection {
 }
 
 /// The connections of the `watched` pods that are open now, sorted by key: to seed edges older than the observer,
-/// and, asked again every minute, to tell which edges are still in use. Must run in the network namespace of the
+/// and, asked again and again, to tell which edges are still in use. Must run in the network namespace of the
 /// interfaces. `proc` is the process file system.
 ///
 /// Besides, of no connections, UDP conversations of which only the client is known; see [`conversations`].

@@ -38,6 +38,9 @@ struct Line {
 impl Sockets {
     /// The tables of the network namespace that `process` lives in.
     ///
+    /// For a table of TCP the kernel looks at the connections of the whole machine, which takes milliseconds. It is not
+    /// asked for one where the namespace's own count says that no connection is established.
+    ///
     /// # Errors
     ///
     /// If the process has ended, or its tables cannot be read. A table of a family that the kernel lacks is empty.
@@ -47,8 +50,11 @@ impl Sockets {
         let open = |name: &str| process.open_relative(format!("net/{name}")).ok();
         let tcp = open("tcp").ok_or(io::ErrorKind::NotFound)?;
         let mut sockets = Self::default();
-        for table in [Some(tcp), open("tcp6")].into_iter().flatten() {
-            sockets.read_tcp(table)?;
+        let counted = open("snmp").and_then(|table| io::read_to_string(table).ok());
+        if counted.and_then(|text| established(&text)) != Some(0) {
+            for table in [Some(tcp), open("tcp6")].into_iter().flatten() {
+                sockets.read_tcp(table)?;
+            }
         }
         for table in [open("udp"), open("udp6")].into_iter().flatten() {
             sockets.read_udp(table)?;
@@ -96,6 +102,16 @@ impl Sockets {
             }
         })
     }
+}
+
+/// How many TCP connections of both families are established, by `/proc/<pid>/net/snmp` (`CurrEstab` of RFC 4022).
+fn established(snmp: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let names = names.split_ascii_whitespace();
+    let mut counts = names.zip(values.split_ascii_whitespace());
+    let (_, count) = counts.find(|(name, _)| *name == "CurrEstab")?;
+    count.parse().ok()
 }
 
 fn covers(sockets: &BTreeSet<SocketAddr>, address: SocketAddr) -> bool {
@@ -171,6 +187,9 @@ mod tests {
    2: 000000FD000000000000000005000000:1F90 000000FD000000000000000007000000:A001 01 00000000:00000000 00:00000000 00000000     0        0 1006 1 0000000000000000 20 4 0 10 -1
 ";
 
+    const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\nTcp: RtoAlgorithm MaxConn CurrEstab InSegs\nTcp: 1 -1 0 17\n\
+                        Udp: InDatagrams NoPorts\nUdp: 3 0\n";
+
     fn sockets(tcp: &[&str], udp: &[&str]) -> Sockets {
         let mut sockets = Sockets::default();
         for table in tcp {
@@ -205,6 +224,30 @@ mod tests {
         assert_eq!(read.conversing, conversing);
         assert!(read.awaits_at(address("10.1.0.9:8080")));
         assert!(!read.awaits_at(address("10.1.0.5:40000")));
+    }
+
+    #[test]
+    fn tables_of_tcp_are_read_unless_nothing_is_established() {
+        let proc = tempfile::tempdir().unwrap();
+        let folder = proc.path().join("30/net");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [("tcp", TCP), ("tcp6", TCP6), ("udp", TCP)] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        for (snmp, expected) in [
+            (SNMP.to_owned(), 0),
+            (SNMP.replace(" 0 17", " 2 17"), 3),
+            (SNMP.replace("CurrEstab", "Other"), 3),
+            (String::new(), 3),
+        ] {
+            std::fs::write(folder.join("snmp"), &snmp).unwrap();
+            let read = Sockets::of_process(proc.path(), 30).unwrap();
+            assert_eq!(read.established.len(), expected, "{snmp}");
+            assert_eq!(read.datagram.len(), 4, "{snmp}");
+        }
+        std::fs::remove_file(folder.join("snmp")).unwrap();
+        let read = Sockets::of_process(proc.path(), 30).unwrap();
+        assert_eq!(read.established.len(), 3);
     }
 
     #[test]
