@@ -14,6 +14,11 @@ use crate::{command, say, setup, workspace};
 /// The groups of benchmarks.
 const GROUPS: &[Group] = &[
     Group {
+        name: "agent",
+        targets: &["agent"],
+        with_kernel: true,
+    },
+    Group {
         name: "aggregator",
         targets: &["aggregator"],
         with_kernel: false,

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::agents::{Way, token};
 use super::children::{ApiServer, Place, options};
-use super::process::quantile;
+use super::quantile::quantile;
 use super::world::{Seen, World, delivery, edge};
 use super::{figure, say, setting};
 

@@ -17,7 +17,9 @@ mod api;
 mod children;
 mod intake;
 mod objects;
+#[path = "../process/mod.rs"]
 mod process;
+mod quantile;
 mod simulation;
 mod world;
 

@@ -12,7 +12,8 @@ use tokio::time::{sleep, sleep_until};
 
 use super::agents::{Fleet, Way};
 use super::children::{Aggregator, ApiServer, Place, ask};
-use super::process::{Process, quantile};
+use super::process::Process;
+use super::quantile::quantile;
 use super::world::World;
 use super::{figure, say, setting};
 

@@ -38,24 +38,12 @@ impl Process {
         Ok(Duration::from_secs_f64(ticks / TICKS))
     }
 
-    fn status(self, key: &str) -> Result<f64> {
+    /// What the kernel tells of its memory by that key, in MiB.
+    pub(crate) fn status(self, key: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.0);
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         let line = text.lines().find_map(|line| line.strip_prefix(key));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
         Ok(kib.with_context(|| format!("no {key} in {path}"))? / 1024.0)
     }
-}
-
-/// The value below which that share of the values lies.
-pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a place within the values"
-    )]
-    let place = ((values.len() as f64 * share).ceil() as usize).clamp(1, values.len().max(1));
-    values.get(place - 1).copied().unwrap_or(f64::NAN)
 }
