@@ -64,6 +64,8 @@ impl Agent {
             .arg(group.directory().join("state"))
             .arg("--bpffs")
             .arg(lab.bpffs())
+            // As the DaemonSet has it.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stdin(Stdio::null());
         let child = command.spawn().context("start the agent")?;
         Ok(Self { child, metrics })
