@@ -7,6 +7,7 @@
 //! behind the feature `ebpf`, the side that sees packets ([`kernel`], [`node`]).
 
 pub mod aggregator;
+pub mod allocator;
 pub mod cli;
 pub mod cluster;
 pub mod control;

@@ -27,12 +27,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use netpol_agent::allocator::{self, Allocator};
 
 /// As in the program.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> Result<()> {
+    allocator::give_back_soon();
     let first = rustls::crypto::ring::default_provider().install_default();
     first.ok().context("another provider of cryptography")?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();

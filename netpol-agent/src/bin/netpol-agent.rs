@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-/// The C library's keeps what an aggregator's threads have freed in many places, from which it hardly goes back: half as much
-/// memory again for a cluster of 100,000 pods, and more processor time (`cargo xtask bench aggregator`).
+use netpol_agent::allocator::{self, Allocator};
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
+    allocator::give_back_soon();
     netpol_agent::cli::agent::run()
 }
