@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use jiff::{SignedDuration, Timestamp};
 use netpol_common::record::{Endpoint, FlowRecord};
 use netpol_common::words::{Outcome, Protocol, View};
@@ -38,8 +38,8 @@ pub(super) struct Watches {
     /// When an observer saw anything on the interfaces of a workload, and the workload as a server.
     interfaces: BTreeMap<Peer, BTreeMap<String, Interfaces>>,
     heard: IndexMap<Arc<EdgeId>, Heard, FixedState>,
-    /// The names of nodes, which all places share.
-    nodes: BTreeSet<Arc<str>>,
+    /// The names of nodes, by whose places here all else names them.
+    nodes: IndexSet<String, FixedState>,
     /// When clients were seen by themselves to reach an address that may stand for anybody.
     veiled: BTreeMap<(Peer, Protocol), Span>,
     /// When an observer saw what could not be resolved, on clients' or on servers' interfaces; an observer that is not
@@ -64,12 +64,24 @@ struct Heard {
 /// Nodes where an end was when the other end saw the edge.
 #[derive(Clone, Debug, Default)]
 struct Places {
-    /// Each once, by name. Most edges have one or two, so that maps would be mostly empty; those of a workload with a pod
-    /// on every node have as many as there are nodes.
-    spans: Vec<(Arc<str>, Span)>,
+    /// Each node once, in the order of their numbers. Most edges have one or two, so that maps would be mostly empty; those
+    /// of a workload with a pod on every node have as many as there are nodes.
+    spans: Vec<Stay>,
     /// Some record does not say when, or on which node.
     vague: bool,
 }
+
+/// When an end was on a node. There is one for each edge and node, so that it is kept small.
+#[derive(Clone, Copy, Debug)]
+struct Stay {
+    node: u32,
+    from: Packed,
+    to: Packed,
+}
+
+/// A time in twelve bytes instead of sixteen: the halves of its second, the higher one first, and its nanosecond.
+#[derive(Clone, Copy, Debug)]
+struct Packed([i32; 3]);
 
 impl Watches {
     /// Takes in what a record says of an edge.
@@ -108,7 +120,7 @@ impl Watches {
         let span = record
             .span()
             .filter(|_| record.observer.is_some() && !matches!(told, Endpoint::Workload(_)));
-        let nodes = shared(&mut self.nodes, nodes);
+        let nodes = numbers(&mut self.nodes, nodes);
         let heard = self.heard.entry(Arc::clone(id)).or_default();
         let places = match record.view {
             Some(View::Client) => &mut heard.by_client,
@@ -158,9 +170,10 @@ impl Watches {
         if places.vague || places.spans.is_empty() {
             return None;
         }
-        let had_agent = |(node, span): &(Arc<str>, Span)| {
-            let mut times = self.observers.get(&**node).into_iter().flatten();
-            times.any(|time| covers(widened(*time, SLACK), *span))
+        let had_agent = |stay: &Stay| {
+            let times = self.name(stay).and_then(|node| self.observers.get(node));
+            let mut times = times.into_iter().flatten();
+            times.any(|time| covers(widened(*time, SLACK), stay.span()))
         };
         Some(places.spans.iter().all(had_agent))
     }
@@ -168,7 +181,10 @@ impl Watches {
     fn is_veiled(&self, client: &Peer, protocol: Protocol, places: &Places) -> bool {
         let veiled = self.veiled.get(&(client.clone(), protocol));
         let veiled = veiled.map(|span| widened(*span, SLACK));
-        veiled.is_some_and(|veiled| places.spans.iter().any(|(_, span)| meets(veiled, *span)))
+        veiled.is_some_and(|veiled| {
+            let mut stays = places.spans.iter();
+            stays.any(|stay| meets(veiled, stay.span()))
+        })
     }
 
     fn is_unresolved(&self, view: View, protocol: Protocol, places: &Places) -> bool {
@@ -180,8 +196,14 @@ impl Watches {
             let unresolved = self.unresolved.get(&key);
             unresolved.is_some_and(|unresolved| meets(widened(*unresolved, SLACK), span))
         };
-        let mut spans = places.spans.iter();
-        spans.any(|(node, span)| on(Some(node), *span) || on(None, *span))
+        let mut stays = places.spans.iter();
+        stays.any(|stay| on(self.name(stay), stay.span()) || on(None, stay.span()))
+    }
+
+    /// The name of a node where an end was.
+    fn name(&self, stay: &Stay) -> Option<&str> {
+        let name = self.nodes.get_index(stay.node as usize)?;
+        Some(name)
     }
 
     fn saw(&mut self, observer: &str, own: &Peer, view: View, span: Span) {
@@ -220,51 +242,91 @@ impl Watches {
         let Some(interfaces) = self.interfaces.get(end) else {
             return false;
         };
-        let watched_on = |(node, span): &(Arc<str>, Span)| {
-            let Some(own) = interfaces.get(&**node) else {
+        let watched_on = |stay: &Stay| {
+            let Some(node) = self.name(stay) else {
+                return false;
+            };
+            let Some(own) = interfaces.get(node) else {
                 return false;
             };
             let seen = match as_what {
                 View::Client => Some(own.any),
                 View::Server => own.as_server,
             };
-            let near = seen.is_some_and(|seen| meets(widened(seen, SILENCE), *span));
-            let mut times = self.observers.get(&**node).into_iter().flatten();
-            near && times.any(|time| covers(*time, *span))
+            let span = stay.span();
+            let near = seen.is_some_and(|seen| meets(widened(seen, SILENCE), span));
+            let mut times = self.observers.get(node).into_iter().flatten();
+            near && times.any(|time| covers(*time, span))
         };
         !places.vague && !places.spans.is_empty() && places.spans.iter().all(watched_on)
     }
 }
 
 impl Places {
-    fn add(&mut self, nodes: Vec<Arc<str>>, span: Option<Span>) {
+    fn add(&mut self, nodes: Vec<u32>, span: Option<Span>) {
         let Some(span) = span.filter(|_| !nodes.is_empty()) else {
             self.vague = true;
             return;
         };
         for node in nodes {
-            match self.spans.binary_search_by(|(known, _)| known.cmp(&node)) {
+            match self.spans.binary_search_by_key(&node, |stay| stay.node) {
                 Ok(place) => {
-                    let known = &mut self.spans[place].1;
-                    *known = join(*known, span);
+                    let known = &mut self.spans[place];
+                    *known = Stay::new(node, join(known.span(), span));
                 }
-                Err(place) => self.spans.insert(place, (node, span)),
+                Err(place) => {
+                    // There are many of these lists, most of which never become long.
+                    if self.spans.len() == self.spans.capacity() {
+                        self.spans.reserve_exact(1 + self.spans.len() / 4);
+                    }
+                    self.spans.insert(place, Stay::new(node, span));
+                }
             }
         }
     }
 }
 
-/// The names as those that are known, as far as they are.
-fn shared(known: &mut BTreeSet<Arc<str>>, names: &BTreeSet<String>) -> Vec<Arc<str>> {
-    let mut share = |name: &String| match known.get(name.as_str()) {
-        Some(name) => Arc::clone(name),
-        None => {
-            let name: Arc<str> = name.as_str().into();
-            known.insert(Arc::clone(&name));
-            name
+impl Stay {
+    fn new(node: u32, (from, to): Span) -> Self {
+        Self {
+            node,
+            from: from.into(),
+            to: to.into(),
         }
+    }
+
+    fn span(&self) -> Span {
+        (self.from.into(), self.to.into())
+    }
+}
+
+impl From<Timestamp> for Packed {
+    fn from(time: Timestamp) -> Self {
+        let second = time.as_second();
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half of it")]
+        let halves = ((second >> 32) as i32, second as i32);
+        Self([halves.0, halves.1, time.subsec_nanosecond()])
+    }
+}
+
+impl From<Packed> for Timestamp {
+    fn from(Packed([high, low, nanosecond]): Packed) -> Self {
+        let second = i64::from(high) << 32 | i64::from(low.cast_unsigned());
+        // It was packed from a time, so that it is one.
+        Self::new(second, nanosecond).unwrap_or_default()
+    }
+}
+
+/// The numbers of nodes, which those that were not known get now.
+fn numbers(known: &mut IndexSet<String, FixedState>, names: &BTreeSet<String>) -> Vec<u32> {
+    let mut number = |name: &String| match known.get_index_of(name) {
+        Some(number) => number,
+        None => known.insert_full(name.clone()).0,
     };
-    names.iter().map(&mut share).collect()
+    let numbers = names.iter().map(&mut number);
+    numbers
+        .filter_map(|number| u32::try_from(number).ok())
+        .collect()
 }
 
 /// Ports of workloads to which nodes, or others from outside, were seen to come: any client may stand behind them.

@@ -204,14 +204,25 @@ fn nodes_had_agents_only_while_these_saw_something() {
 }
 
 #[test]
-fn places_are_kept_by_name_each_once() {
+fn places_are_kept_by_node_each_once() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let mut places = Places::default();
-    for (nodes, from) in [(&["c", "a"][..], 5), (&["b"], 6), (&["a", "c"], 9)] {
-        let nodes = nodes.iter().map(|node| Arc::from(*node)).collect();
+    for (nodes, from) in [(vec![3, 1], 5), (vec![2], 6), (vec![1, 3], 9)] {
         places.add(nodes, Some((at(from), at(from + 1))));
     }
-    let expected = [("a", 5, 10), ("b", 6, 7), ("c", 5, 10)];
-    let expected = expected.map(|(node, from, to)| (Arc::from(node), (at(from), at(to))));
-    assert_eq!(places.spans, expected);
+    let spans = places.spans.iter().map(|stay| (stay.node, stay.span()));
+    let expected = [(1, 5, 10), (2, 6, 7), (3, 5, 10)];
+    let expected = expected.map(|(node, from, to)| (node, (at(from), at(to))));
+    assert_eq!(spans.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_packed_time_is_the_same() {
+    let seconds = [0, 1, -1, 1 << 31, -(1 << 31), (1 << 32) + 7, -(1 << 32) - 7];
+    let times = seconds.into_iter().flat_map(|second| {
+        [0, 1, 999_999_999].map(|nanosecond| Timestamp::new(second, nanosecond).unwrap())
+    });
+    for time in times.chain([Timestamp::MIN, Timestamp::MAX]) {
+        assert_eq!(Timestamp::from(Packed::from(time)), time);
+    }
 }
