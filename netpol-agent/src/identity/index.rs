@@ -37,6 +37,7 @@ pub struct Index {
 /// A list of all objects of some kind on its way into the index.
 #[derive(Debug)]
 pub struct Listing {
+    kind: Option<ObjectKind>,
     /// What was there when it began and has not been in it so far.
     missing: BTreeSet<ObjectKey>,
 }
@@ -77,6 +78,7 @@ impl Index {
     #[must_use]
     pub fn begin_list(&self, kind: Option<&ObjectKind>) -> Listing {
         Listing {
+            kind: kind.cloned(),
             missing: self.present_keys(kind),
         }
     }
@@ -91,6 +93,9 @@ impl Index {
     pub fn end_list(&mut self, listing: Listing, at: Timestamp) {
         for key in listing.missing {
             self.end_object(&key, End { at, vague: true });
+        }
+        if listing.kind.is_none_or(|kind| kind == ObjectKind::Pod) {
+            self.pods.settle();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Pods over time, and the addresses that they owned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::net::IpAddr;
 use std::ops::Bound;
 
@@ -21,7 +22,8 @@ type Id = u64;
 /// Every pod known, present or gone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pods {
-    records: BTreeMap<Id, Record>,
+    /// In boxes, since half of a map's room is empty where its keys come in order.
+    records: BTreeMap<Id, Box<Record>>,
     by_name: BTreeMap<ObjectName, Vec<Id>>,
     by_address: BTreeMap<IpAddr, Vec<Id>>,
     gone: BTreeSet<(Timestamp, Id)>,
@@ -50,6 +52,16 @@ impl Pods {
         }
     }
 
+    /// Takes less room: after a list, whose objects come in the order of their names, half of it is empty.
+    pub(super) fn settle(&mut self) {
+        let (names, addresses) = (
+            mem::take(&mut self.by_name),
+            mem::take(&mut self.by_address),
+        );
+        self.by_name = names.into_iter().collect();
+        self.by_address = addresses.into_iter().collect();
+    }
+
     /// Ends the pod of that name and uid.
     pub(super) fn delete(&mut self, name: &ObjectName, uid: &str, end: End) {
         for id in self.by_name.get(name).cloned().unwrap_or_default() {
@@ -62,7 +74,8 @@ impl Pods {
     /// The pods that are there.
     pub(super) fn present(&self) -> impl Iterator<Item = &Pod> {
         let present = |record: &&Record| record.gone().is_none();
-        self.records.values().filter(present).map(Record::pod)
+        let all = self.records.values().map(|record| &**record);
+        all.filter(present).map(Record::pod)
     }
 
     /// The present pod of that name.
@@ -74,10 +87,8 @@ impl Pods {
     /// The present pods that have, or had, an address.
     pub(super) fn present_at(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
         let ids = self.by_address.get(&address).into_iter().flatten();
-        let records = ids.filter_map(|id| self.records.get(id));
-        records
-            .filter(|record| record.gone().is_none())
-            .map(Record::pod)
+        let present = |record: &&Record| record.gone().is_none();
+        self.of(ids).filter(present).map(Record::pod)
     }
 
     /// The pods of a namespace, or of all of them: present ones, and gone ones that are remembered.
@@ -90,8 +101,7 @@ impl Pods {
             namespace.is_none_or(|namespace| name.namespace == namespace)
         };
         let ids = self.by_name.range(first..).take_while(inside);
-        ids.flat_map(|(_, ids)| ids)
-            .filter_map(|id| self.records.get(id))
+        self.of(ids.flat_map(|(_, ids)| ids))
     }
 
     /// The pods of that name: those of the span if there are any, else whichever there were.
@@ -122,7 +132,7 @@ impl Pods {
     /// The node that a host-network pod ever showed this address to be of.
     pub(super) fn hosts_of(&self, address: IpAddr) -> BTreeSet<&str> {
         let ids = self.by_address.get(&address).into_iter().flatten();
-        let pods = ids.filter_map(|id| self.records.get(id)).map(Record::pod);
+        let pods = self.of(ids).map(Record::pod);
         let hosts = pods.filter(|pod| pod.host_network);
         hosts.filter_map(|pod| pod.node.as_deref()).collect()
     }
@@ -203,22 +213,26 @@ impl Pods {
         range: (Bound<ObjectName>, Bound<ObjectName>),
     ) -> impl Iterator<Item = &Pod> {
         let ids = self.by_name.range(range).flat_map(|(_, ids)| ids);
-        let records = ids.filter_map(|id| self.records.get(id));
-        let present = records.filter(|record| record.gone().is_none());
+        let present = self.of(ids).filter(|record| record.gone().is_none());
         present.map(Record::pod)
     }
 
     /// What is known of the pods that bore a name.
     pub(super) fn records_named(&self, name: &ObjectName) -> impl Iterator<Item = &Record> {
-        let ids = self.by_name.get(name).into_iter().flatten();
+        self.of(self.by_name.get(name).into_iter().flatten())
+    }
+
+    /// What is known of the pods with some ids.
+    fn of<'a>(&'a self, ids: impl Iterator<Item = &'a Id>) -> impl Iterator<Item = &'a Record> {
         ids.filter_map(|id| self.records.get(id))
+            .map(|record| &**record)
     }
 
     /// Every claim on an address; vague ends are moved forward to the start of the next owner. In the second of that
     /// start either may be meant.
     fn claims(&self, address: IpAddr) -> Vec<Claimed<'_>> {
         let ids = self.by_address.get(&address).into_iter().flatten();
-        let records: Vec<&Record> = ids.filter_map(|id| self.records.get(id)).collect();
+        let records: Vec<&Record> = self.of(ids).collect();
         let starts: BTreeSet<Timestamp> = records
             .iter()
             .flat_map(|record| record.claims_on(address))
@@ -251,7 +265,7 @@ impl Pods {
         for address in record.addresses() {
             push(self.by_address.entry(address).or_default(), id);
         }
-        self.records.insert(id, record);
+        self.records.insert(id, Box::new(record));
     }
 
     /// Lets the pods of a workload share what they have in common.

@@ -75,7 +75,7 @@ impl EpochLedger {
         self.sequence = self.sequence.max(told.sequence);
         self.time = self.time.max(told.time);
         for (handle, interface) in told.interfaces {
-            self.merge_interface(handle, interface);
+            self.merge_interface(handle, *interface);
         }
         self.edges.merge_all(told.edges);
         for (key, losses) in told.losses {
@@ -84,9 +84,10 @@ impl EpochLedger {
     }
 
     fn note_interface(&mut self, sequence: u64, edge: &ObservedEdge) {
-        let known = self.interfaces.get(&edge.key.interface);
-        let same = |known: &Interface| known.one_sided == edge.one_sided && known.pod == edge.pod;
-        if known.is_some_and(same) {
+        if let Some(known) = self.interfaces.get(&edge.key.interface)
+            && known.one_sided == edge.one_sided
+            && known.pod == edge.pod
+        {
             return;
         }
         let told = Interface {
@@ -100,10 +101,10 @@ impl EpochLedger {
     /// Keeps what the newest batch says of an interface.
     pub(crate) fn merge_interface(&mut self, handle: u32, told: Interface) {
         match self.interfaces.get_mut(&handle) {
-            Some(known) if *known < told => *known = told,
+            Some(known) if **known < told => **known = told,
             Some(_) => {}
             None => {
-                self.interfaces.insert(handle, told);
+                self.interfaces.insert(handle, Box::new(told));
             }
         }
     }

@@ -63,7 +63,7 @@ pub struct EpochLedger {
     /// The latest time of a batch, in microseconds of Unix time.
     pub time: i64,
     /// By interface handle: the pod behind it.
-    pub interfaces: BTreeMap<u32, Interface>,
+    pub interfaces: BTreeMap<u32, Box<Interface>>,
     /// By edge.
     pub edges: Edges,
     /// By interface handle and pod.

@@ -87,7 +87,7 @@ impl Told {
                 one_sided: from.byte()? != 0,
                 pod: from.pod()?,
             };
-            epoch.interfaces.insert(handle, interface);
+            epoch.interfaces.insert(handle, Box::new(interface));
         }
         epoch.edges = from.edges()?;
         epoch.losses = from.all_losses()?;

@@ -88,6 +88,8 @@ impl ToObject for discovery::EndpointSlice {
         for endpoint in self.endpoints.iter().filter(|_| !named) {
             endpoints.push(slice_endpoint(endpoint, &namespace)?);
         }
+        // Most are kept for long, and there are many.
+        endpoints.shrink_to_fit();
         let ports = self.ports.iter().flatten().enumerate();
         let ports = ports.filter_map(|(at, port)| slice_port(at, port).transpose());
         Ok(Object::EndpointSlice(EndpointSlice {

@@ -97,7 +97,7 @@ impl Sqlite {
                     one_sided: row.get(6)?,
                 };
                 let epoch = of_epoch(epochs, row)?;
-                epoch.interfaces.insert(row.get(1)?, interface);
+                epoch.interfaces.insert(row.get(1)?, Box::new(interface));
                 Ok(())
             },
         )
