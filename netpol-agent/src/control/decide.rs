@@ -111,14 +111,17 @@ fn learn(
     let earlier: BTreeMap<WorkloadName, Observation> = earlier.collect();
     let options = OptionsFor {
         cluster: settings.options.clone(),
+        // Mostly nobody asks for anything else.
         workloads: subjects
             .iter()
             .map(|subject| (subject.workload.clone(), subject.written()))
+            .filter(|(_, written)| *written != settings.options)
             .collect(),
         ..OptionsFor::default()
     };
     let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
-    let mut synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
+    let synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
+    let mut synthesiser = synthesiser.without_evidence();
     synthesiser.learn_all(facts.graph);
     for subject in subjects.iter_mut() {
         subject.knowledge = known.remove(&subject.workload).unwrap_or_default();

@@ -192,6 +192,22 @@ impl Policy {
         self.workload.kind == NAMESPACE && self.subject.is_empty()
     }
 
+    /// Forgets the edges that it rests on, which are most of it, and leaves no room to spare: for those who keep very many
+    /// policies.
+    pub(super) fn forget_evidence(&mut self) {
+        for rules in [&mut self.ingress, &mut self.egress] {
+            rules.shrink_to_fit();
+            for rule in rules {
+                rule.evidence = Vec::new();
+                rule.peers.shrink_to_fit();
+                rule.ports.shrink_to_fit();
+            }
+        }
+        for rule in &mut self.entities {
+            rule.evidence = Vec::new();
+        }
+    }
+
     /// The rules of one direction.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> &[Rule] {

@@ -30,6 +30,8 @@ pub(super) struct Proposer<'a> {
     pub(super) left_out: LeftOutEdges,
     /// Whether ranges of ports are to be inferred anywhere.
     pub(super) infers_ranges: bool,
+    /// Whether policies are wanted without the edges that they rest on.
+    pub(super) bare: bool,
 }
 
 /// Edges that make no rule at one of their ends, by the workload there.
@@ -53,6 +55,7 @@ impl<'a> Proposer<'a> {
             cluster,
             options,
             left_out: LeftOutEdges::new(),
+            bare: false,
         }
     }
 
@@ -122,9 +125,14 @@ impl<'a> Proposer<'a> {
     fn part(&self, making: &Making<'_>, place: usize) -> Part {
         let mut findings = BTreeSet::new();
         let lessons = making.taught.lessons(place);
+        let not_established = lessons.counted(Counted::NotEstablished);
+        let mut policy = making.policy(place, lessons, &mut findings);
+        if let Some(policy) = policy.as_mut().filter(|_| self.bare) {
+            policy.forget_evidence();
+        }
         Part {
-            not_established: lessons.counted(Counted::NotEstablished),
-            policy: making.policy(place, lessons, &mut findings),
+            not_established,
+            policy,
             findings,
         }
     }

@@ -51,6 +51,13 @@ impl<'a> Synthesiser<'a> {
         }
     }
 
+    /// Proposes policies without the edges that they rest on.
+    #[must_use]
+    pub fn without_evidence(mut self) -> Self {
+        self.proposer.bare = true;
+        self
+    }
+
     /// Makes no rule of these edges at these ends from now on.
     pub(super) fn leave_out(&mut self, edges: LeftOutEdges) {
         self.proposer.left_out = edges;
@@ -176,7 +183,9 @@ impl<'a> Synthesiser<'a> {
             };
             for direction in Direction::ALL {
                 let side = lessons.side_mut(direction);
-                for edge in edges.edges(place, direction) {
+                let edges = edges.edges(place, direction);
+                side.reserve(edges.len());
+                for edge in edges {
                     side.insert(edge.id, proposer.judge(edge, asked, direction));
                 }
             }
