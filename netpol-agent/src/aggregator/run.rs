@@ -20,7 +20,7 @@ use super::start::{AggregatorError, Parts, start};
 use super::tls::TlsSource;
 use crate::control::Settings;
 use crate::controller::{self, Report};
-use crate::keeper::{self, Keeper, SharedIndex};
+use crate::keeper::{self, Keeper, SharedIndex, Snapshot};
 use crate::lead::{self, Leader};
 use crate::watch as api_watch;
 
@@ -55,8 +55,10 @@ pub struct Options {
 /// What is missing or wrong, or a part that ended by a fault.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AggregatorError> {
     let client = client(options.kubeconfig.as_deref()).await?;
+    let (tell, ready) = watch::channel(false);
     let keeping = keeper::Options {
         retention: options.retention,
+        whole: Some(ready.clone()),
         ..keeper::Options::default()
     };
     let Some(kept) = options.keeping.open(&keeping, &stop).await? else {
@@ -68,7 +70,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         index,
         lock,
     } = kept;
-    let (feed, ready) = feed(client.clone(), &index, options.retention);
+    let feed = feed(client.clone(), &index, options.retention, tell);
     let resign = CancellationToken::new();
     let (leader, standing) = stand(&client, &options, ready.clone(), &resign);
     let (report, reported) = watch::channel(Report::default());
@@ -95,8 +97,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Aggreg
         tls: options.tls,
         limits: options.limits,
         intake: Arc::new(handle.clone()),
+        ready: readable(ready, handle.snapshots()),
         keeper: handle,
-        ready,
         leader,
     };
     let running = start(parts).await?;
@@ -191,20 +193,35 @@ async fn wait(
     }
 }
 
+/// Turns true once there is a graph, which is not made before the index is whole: whoever reads from then on sees all that
+/// was kept.
+fn readable(
+    mut ready: watch::Receiver<bool>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> watch::Receiver<bool> {
+    let (tell, readable) = watch::channel(false);
+    tokio::spawn(async move {
+        let whole = ready.wait_for(|ready| *ready).await.is_ok();
+        let made = snapshots.wait_for(|snapshot| snapshot.number > 0).await;
+        // Nobody is left to be told if the other ends are gone.
+        tell.send_replace(whole && made.is_ok());
+    });
+    readable
+}
+
 /// Keeps the index up to date with the API server; tells when it is whole.
 fn feed(
     client: Client,
     index: &SharedIndex,
     retention: Duration,
-) -> (JoinHandle<()>, watch::Receiver<bool>) {
-    let (ready, whole) = watch::channel(false);
+    ready: watch::Sender<bool>,
+) -> JoinHandle<()> {
     let options = api_watch::Options {
         retention,
         ..api_watch::Options::new(api_watch::Scope::Cluster)
     };
     let feeding = api_watch::run(client, options, index.inner(), Timestamp::now, ready);
-    let task = tokio::spawn(async move { match feeding.await {} });
-    (task, whole)
+    tokio::spawn(async move { match feeding.await {} })
 }
 
 async fn client(kubeconfig: Option<&Path>) -> Result<Client, AggregatorError> {

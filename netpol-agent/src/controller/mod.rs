@@ -200,6 +200,7 @@ fn decided(
     settings: &Settings,
     memory: &mut Memory,
 ) -> Decision {
+    let _turn = keeper.turn();
     let snapshot = keeper.snapshot();
     let observers = snapshot.observers.iter();
     let observers = observers.map(|(name, state)| (name.clone(), state.last_batch));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,6 +34,7 @@ pub(super) struct State {
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     /// How many commits brought edges or losses.
     pub(super) news: AtomicU64,
+    turn: Mutex<()>,
 }
 
 /// The keeper's threads.
@@ -57,6 +58,7 @@ pub fn start(
         index,
         snapshot: watch::Sender::default(),
         news: AtomicU64::new(0),
+        turn: Mutex::default(),
     });
     let (work, waiting) = mpsc::channel(WAITING);
     let handle = Handle {
@@ -66,8 +68,9 @@ pub fn start(
     let worker = Worker::new(store, Arc::clone(&state), options.retention);
     let mut threads = vec![thread("keeper", move || worker.run(waiting))?];
     if let Some(interval) = options.snapshots {
-        let weak = handle.downgrade();
-        threads.push(thread("snapshot", move || snapshot::run(&weak, interval))?);
+        let (weak, whole) = (handle.downgrade(), options.whole.clone());
+        let run = move || snapshot::run(&weak, interval, whole.as_ref());
+        threads.push(thread("snapshot", run)?);
     }
     Ok((handle, Keeper(threads)))
 }
@@ -122,6 +125,13 @@ impl Handle {
     #[must_use]
     pub fn sequences(&self, observer: &str) -> BTreeMap<Epoch, u64> {
         self.ledger().sequences(observer)
+    }
+
+    /// Waits for the turn to work on all of the graph. What that takes in memory it takes for as long as it lasts; so there
+    /// is one at a time. To be waited for before any other lock.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = &self.state.turn;
+        turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The index that resolves what is kept.

@@ -26,6 +26,8 @@ pub use lasting::lasting;
 pub use shared::SharedIndex;
 pub use snapshot::{ObserverState, PodLosses, Snapshot};
 
+use tokio::sync::watch;
+
 use crate::store::StoreError;
 
 /// How the keeper works.
@@ -35,6 +37,8 @@ pub struct Options {
     pub retention: Duration,
     /// How often a [`Snapshot`] is made at most, while something changes; never, if nobody is to read one.
     pub snapshots: Option<Duration>,
+    /// The first snapshot waits until this is true, so that it is made of all that there is.
+    pub whole: Option<watch::Receiver<bool>>,
 }
 
 impl Default for Options {
@@ -42,6 +46,7 @@ impl Default for Options {
         Self {
             retention: Duration::from_secs(30 * 24 * 3600),
             snapshots: Some(Duration::from_secs(5)),
+            whole: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::changes::Changes;
 use super::handle::{Handle, WeakHandle};
@@ -64,13 +65,15 @@ pub struct PodLosses {
     pub losses: Losses,
 }
 
-/// Makes snapshots until the keeper ends.
-pub(super) fn run(keeper: &WeakHandle, interval: Duration) {
+/// Makes snapshots until the keeper ends, the first one once `whole` is true.
+pub(super) fn run(keeper: &WeakHandle, interval: Duration, whole: Option<&watch::Receiver<bool>>) {
+    let may_begin = || whole.is_none_or(|whole| *whole.borrow());
     let mut changes = Changes::default();
     let mut due = Instant::now();
     let mut number = 0;
     while let Some(handle) = keeper.upgrade() {
-        if Instant::now() >= due && changes.any(&handle) {
+        if Instant::now() >= due && may_begin() && changes.any(&handle) {
+            let turn = handle.turn();
             let (begin, version) = (Instant::now(), handle.revision());
             number += 1;
             let snapshot = Arc::new(Snapshot {
@@ -78,6 +81,7 @@ pub(super) fn run(keeper: &WeakHandle, interval: Duration) {
                 ..build(&handle, number)
             });
             handle.state().snapshot.send_replace(snapshot);
+            drop(turn);
             changes.note(version);
             due = Instant::now() + interval.max(begin.elapsed() * (SHARE - 1));
         }

@@ -113,6 +113,7 @@ impl Graph {
         let keeping = keeper::Options {
             retention: options.retention,
             snapshots: None,
+            ..keeper::Options::default()
         };
         let (handle, keeper) = keeper::start(store, index.clone(), &keeping)?;
         let file = FlowFile::new(options.state_dir.join("flows.jsonl"), handle.clone());

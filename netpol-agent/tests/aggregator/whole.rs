@@ -91,6 +91,14 @@ async fn highest(api: &ApiServer, listen: SocketAddr) -> Value {
     told["acknowledged"][0]["sequence"].clone()
 }
 
+/// What a person reads.
+async fn status(api: &ApiServer, listen: SocketAddr) -> Value {
+    let url = format!("https://{HOST}:{}/v1/status", listen.port());
+    let (status, told) = answer(client(api, listen).get(url).bearer_auth("viewer")).await;
+    assert_eq!(status, 200, "{told}");
+    told
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_on_where_it_stopped() {
     let api = Rig::cluster().await;
@@ -98,6 +106,8 @@ async fn it_goes_on_where_it_stopped() {
     for round in 1..=2 {
         let (ended, listen, stop) = start(&api, directory.path(), alone(&directory)).await;
         if round == 2 {
+            let status = status(&api, listen).await;
+            assert_eq!(status["edges"], 1, "{status}");
             assert_eq!(highest(&api, listen).await, 1);
         }
         deliver(&api, listen, round).await;
