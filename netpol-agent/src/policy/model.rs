@@ -192,8 +192,7 @@ impl Policy {
         self.workload.kind == NAMESPACE && self.subject.is_empty()
     }
 
-    /// Forgets the edges that it rests on, which are most of it, and leaves no room to spare: for those who keep very many
-    /// policies.
+    /// Forgets the edges that it rests on, and leaves no room to spare: for those who keep very many policies.
     pub(super) fn forget_evidence(&mut self) {
         for rules in [&mut self.ingress, &mut self.egress] {
             rules.shrink_to_fit();
