@@ -4,10 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Relation, Set};
+use super::{CAPACITY, Relation, Set};
 
 /// With more of them than this, the relation is not searched.
 const MOST: usize = 128;
+
+// The search keeps sets of them.
+const _: () = assert!(MOST <= CAPACITY);
 
 /// A largest rectangle, and the entries that its rule may have.
 pub(super) struct Concept {

@@ -62,8 +62,7 @@ impl Lines<'_> {
         }
         let open = Open::of(self, rules);
         let lines = self.lines.iter();
-        let chosen: Option<Vec<u64>> = lines.map(|line| open.chosen(self.rows, line)).collect();
-        let chosen = chosen?;
+        let chosen: Vec<u64> = lines.map(|line| open.chosen(self.rows, line)).collect();
         let narrow = open.narrow(self, &chosen)?;
         Some(self.tidy(narrow, &open.within, &chosen))
     }
@@ -212,19 +211,14 @@ impl Open {
         }
     }
 
-    /// The rules that a line must be on, since nothing else covers something there; `None` if they leave something.
-    fn chosen(&self, rows: &[u64], line: &[usize]) -> Option<u64> {
-        let all = || {
-            line.iter().flat_map(|class| {
-                let within = self.within[*class];
-                bits(rows[*class]).map(move |column| within & self.bearing[column])
-            })
-        };
-        let alone = all().filter(|covering| covering.is_power_of_two());
-        let chosen = alone.fold(0, |chosen, covering| chosen | covering);
-        all()
-            .all(|covering| covering & chosen != 0)
-            .then_some(chosen)
+    /// The rules that a line must be on, since nothing else covers something there.
+    fn chosen(&self, rows: &[u64], line: &[usize]) -> u64 {
+        let all = line.iter().flat_map(|class| {
+            let within = self.within[*class];
+            bits(rows[*class]).map(move |column| within & self.bearing[column])
+        });
+        let alone = all.filter(|covering| covering.is_power_of_two());
+        alone.fold(0, |chosen, covering| chosen | covering)
     }
 
     /// The rules with the runs of columns that each must have; `None` if they leave something.

@@ -77,11 +77,16 @@ pub(super) struct Cover {
     pub(super) bound: Cost,
 }
 
+/// How many steps the search of a relation with so many pairs may take.
+fn steps(pairs: usize) -> usize {
+    STEPS.min(COMPARISONS / (pairs * pairs).max(1))
+}
+
 impl Relation<'_> {
     /// A least cover as far as the search goes.
     pub(super) fn cover(&self) -> Cover {
         let pairs: usize = self.rows.iter().map(Set::len).sum();
-        self.cover_within(STEPS.min(COMPARISONS / (pairs * pairs).max(1)))
+        self.cover_within(steps(pairs))
     }
 
     fn cover_within(&self, steps: usize) -> Cover {

@@ -91,7 +91,7 @@ impl Pairs {
         let pairs: Vec<(usize, usize)> = rows
             .flat_map(|(unit, row)| row.iter().map(move |column| (unit, column)))
             .collect();
-        if pairs.len() > CAPACITY || concepts.len() > CAPACITY {
+        if pairs.len() > CAPACITY {
             return None;
         }
         let within = |units: &Set, columns: &Set| -> Set {

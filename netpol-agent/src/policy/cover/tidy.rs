@@ -22,7 +22,8 @@ pub(super) fn tidy(relation: &Relation<'_>, rectangles: &mut Vec<Rectangle>) {
             }
         }
     }
-    rectangles.retain(|one| !one.boxes.is_empty() && !one.runs.is_empty());
+    // A unit that needs the rule has a column that does, so that both lists are empty or none is.
+    rectangles.retain(|one| !one.boxes.is_empty());
 }
 
 /// The units of a box that are covered by nothing else on some column.
