@@ -46,3 +46,52 @@ fn touches(edge: &EdgeId, namespace: &str) -> bool {
         .into_iter()
         .any(|peer| matches!(peer, Peer::Workload(name) if name.namespace == namespace))
 }
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::names::WorkloadName;
+    use netpol_common::words::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_is_about_its_workloads_namespace_or_that_of_either_end() {
+        let workload = |namespace: &str| WorkloadName::new(namespace, "Deployment", "w");
+        let edge = EdgeId {
+            client: Peer::Workload(workload("a")),
+            server: Peer::Workload(workload("b")),
+            protocol: Protocol::Tcp,
+            port: 80,
+        };
+        let to_a_node = EdgeId {
+            server: Peer::Node("c".to_owned()),
+            ..edge.clone()
+        };
+        let left_out = Finding::DefaultDenyLeftOut {
+            namespace: "b".to_owned(),
+            workload: workload("a"),
+        };
+        let cases = [
+            (
+                Finding::CutOff {
+                    workload: workload("a"),
+                },
+                "a",
+            ),
+            (left_out, "b"),
+            (Finding::Rejected { edge }, "ab"),
+            (Finding::NodeGone { edge: to_a_node }, "a"),
+            (Finding::NoResolver, "abc"),
+        ];
+        for (finding, namespaces) in cases {
+            for namespace in ["a", "b", "c"] {
+                let expected = namespaces.contains(namespace);
+                assert_eq!(
+                    finding.is_about(namespace),
+                    expected,
+                    "{finding:?} {namespace}"
+                );
+            }
+        }
+    }
+}

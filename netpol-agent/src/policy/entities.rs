@@ -21,7 +21,7 @@ struct Known {
 /// What was learned in one direction about peers that are written as their addresses, by kind.
 pub(super) fn rules(writer: &Writer<'_>, learned: &[Learned]) -> Vec<EntityRule> {
     let mut by_kind: BTreeMap<(Direction, &[Entity]), Known> = BTreeMap::new();
-    for alike in learned.chunk_by(|a, b| a.direction == b.direction && a.has_same_peer(b)) {
+    for alike in learned.chunk_by(Learned::has_same_peer) {
         let entities = (alike.first()).map_or(&[][..], |one| entities(writer, one));
         for one in alike.iter().filter(|_| !entities.is_empty()) {
             let known = by_kind.entry((one.direction, entities)).or_default();

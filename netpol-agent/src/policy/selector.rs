@@ -119,6 +119,7 @@ mod tests {
         assert_eq!((texts.len(), texts.first()), (3, Some("")));
         assert!(texts.contains("b") && !texts.contains("c"));
         assert!(Texts::default().is_empty() && !texts.is_empty());
+        assert_eq!(Texts::from_iter(["a", "a"]).len(), 1);
     }
 
     #[test]
@@ -135,6 +136,8 @@ mod tests {
                 .collect()
         };
         assert_eq!(written(&selector), ["a=2", "b=3"]);
+        let backwards: Selector = [label("b", "1"), label("a", "2")].into_iter().collect();
+        assert_eq!(written(&backwards), ["a=2", "b=1"]);
         let wider = selector.with("a", ["y", "x"].into_iter().collect());
         assert_eq!(written(&wider), ["a=x|y", "b=3"]);
     }

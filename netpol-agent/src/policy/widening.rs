@@ -345,3 +345,42 @@ impl fmt::Display for Estimate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(block: &str, except: &[&str]) -> Block {
+        let net = |text: &&str| text.parse().expect("a block");
+        Block {
+            block: net(&block),
+            except: except.iter().map(net).collect(),
+        }
+    }
+
+    #[test]
+    fn a_block_covers_what_it_holds_all_of() {
+        let all = block("10.0.0.0/8", &[]);
+        let some = block("10.0.0.0/8", &["10.1.0.0/16", "10.9.0.0/16"]);
+        for inner in ["10.0.0.0/8", "10.1.2.0/24", "10.2.0.0/16"] {
+            assert!(all.covers(&block(inner, &[])), "{inner}");
+        }
+        for outer in ["0.0.0.0/0", "11.0.0.0/8", "2001:db8::/32"] {
+            assert!(!all.covers(&block(outer, &[])), "{outer}");
+        }
+        assert!(some.covers(&block("10.2.0.0/16", &[])));
+        for held in [
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "10.0.0.0/15",
+            "10.8.0.0/15",
+        ] {
+            assert!(!some.covers(&block(held, &[])), "{held}");
+        }
+        assert!(some.covers(&block("10.0.0.0/15", &["10.1.0.0/16"])));
+        assert!(!some.covers(&block("10.0.0.0/15", &["10.1.0.0/17"])));
+        assert!(some.covers(&some));
+        assert!(!some.covers(&block("10.0.0.0/8", &["10.1.0.0/16"])));
+    }
+}

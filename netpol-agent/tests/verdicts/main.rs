@@ -4,6 +4,7 @@
 mod check;
 mod connectivity;
 mod diff;
+mod explain;
 
 use std::path::PathBuf;
 

@@ -7,14 +7,17 @@ use std::net::IpAddr;
 use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 
-use crate::graph::{Evidence, FlowGraph, ViewEvidence};
+use crate::graph::{Counts, Evidence, FlowGraph, ViewEvidence};
 use crate::identity::objects::Labels;
 use crate::identity::{EdgeId, Peer};
 use crate::policy::cluster::Workload;
 use crate::policy::finding::Finding;
 use crate::policy::model::PolicyPeer;
-use crate::policy::options::{OptionsFor, Ranges};
-use crate::policy::{Cluster, Dns, Options, Proposal, Synthesiser, Widening, synthesise};
+use crate::policy::options::{OneWay, OptionsFor, Peers, Ranges, RejectedEdge};
+use crate::policy::{
+    Cluster, Direction, Dns, Options, Policy, Proposal, Synthesiser, Widening, synthesise,
+    synthesise_for,
+};
 
 /// Deployments of one namespace, each selected by its name.
 pub(super) fn cluster(names: &[&str]) -> Cluster {
@@ -169,6 +172,114 @@ fn what_was_not_established_is_counted() {
         counted(&[("web", "db", 1), ("db", "api", 2), ("web", "api", 3)]),
         Some(3)
     );
+}
+
+/// What one end makes a rule of is not counted at the other end, whose options differ.
+#[test]
+fn what_only_the_other_end_makes_a_rule_of_is_not_counted() {
+    let cluster = cluster(&["api", "web"]);
+    let (mut edge, mut evidence) = seen("web", "api", 90, 1);
+    edge.protocol = Protocol::Udp;
+    let counts = |established, refused, one_way| Counts {
+        established,
+        refused,
+        one_way,
+        ..Counts::default()
+    };
+    evidence.client.as_mut().expect("a view").counts = counts(0, 1, 0);
+    evidence.server.as_mut().expect("a view").counts = counts(0, 0, 1);
+    let edges = FlowGraph {
+        edges: [(edge.into(), evidence)].into(),
+        ..FlowGraph::default()
+    };
+    let of = |asking: &str| {
+        let asking = (
+            deployment(asking),
+            Options {
+                one_way: OneWay::Always,
+                ..Options::default()
+            },
+        );
+        let never = Options {
+            one_way: OneWay::Never,
+            ..Options::default()
+        };
+        let options = OptionsFor {
+            workloads: [asking].into(),
+            ..never.into()
+        };
+        let proposal = synthesise_for(&edges, &cluster, &options);
+        let words = proposal.findings.iter().map(Finding::word);
+        let counted = words.filter(|word| *word == "NotEstablished").count();
+        (proposal.policies.len(), counted)
+    };
+    assert_eq!(of("api"), (1, 0), "the server learns it");
+    assert_eq!(of("web"), (0, 1), "nobody learns it");
+}
+
+/// Relations that are too large to be searched, of which the least cover is forced, so that nothing is told of it.
+#[test]
+fn a_large_cover_that_is_forced_is_the_least() {
+    // A port for each of 64 peers, and others with two or three ports in a row of them.
+    let names: Vec<String> = (0..3 * 64).map(|number| format!("c{number:03}")).collect();
+    let mut edges: Vec<(&str, &str, u16)> = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let (first, more) = (number % 64, number / 64);
+        let ports = first..=(first + more).min(63);
+        edges.extend(ports.map(|port| (name.as_str(), "api", 2 * port as u16 + 1)));
+    }
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.push("api");
+    let options = Options {
+        dns: Dns::Seen,
+        ..Options::default()
+    };
+    let proposal = synthesise(&graph(&edges), &cluster(&all), &options);
+    let of_api = |policy: &&Policy| policy.workload == deployment("api");
+    let api = proposal.policies.iter().find(of_api).expect("a policy");
+    let entries: Vec<(usize, usize)> = (api.ingress.iter())
+        .map(|rule| (rule.peers.len(), rule.ports.len()))
+        .collect();
+    assert_eq!(entries, [(1, 1); 64]);
+    let words: BTreeSet<&str> = proposal.findings.iter().map(Finding::word).collect();
+    assert!(!words.contains("NotLeast"), "{words:?}");
+}
+
+/// A rejected edge that a wider rule holds all the same is told; one on a port that no rule has is not.
+#[test]
+fn a_rejected_edge_that_a_wider_rule_holds_is_told() {
+    let cluster = cluster(&["api", "db", "web"]);
+    let udp = EdgeId {
+        protocol: Protocol::Udp,
+        ..seen("web", "api", 80, 1).0
+    };
+    let (held, other) = (seen("web", "api", 80, 1).0, seen("web", "api", 81, 1).0);
+    let options = Options {
+        peers: Peers::Namespace,
+        reject: [&held, &other, &udp]
+            .map(|edge| RejectedEdge(edge.clone()))
+            .into(),
+        ..Options::default()
+    };
+    let mut edges = graph(&[
+        ("web", "api", 80),
+        ("web", "api", 81),
+        ("db", "api", 80),
+        ("web", "db", 9),
+    ]);
+    edges.edges.insert(udp.into(), seen("web", "api", 80, 1).1);
+    let proposal = synthesise(&edges, &cluster, &options);
+    let still: Vec<(&WorkloadName, Direction, &EdgeId)> = (proposal.findings.iter())
+        .filter_map(|finding| match finding {
+            Finding::RejectedStillAllowed {
+                workload,
+                direction,
+                edge,
+            } => Some((workload, *direction, edge)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(still, [(&deployment("api"), Direction::Ingress, &held)]);
 }
 
 /// A first edge changes the resolvers' policies too where DNS is always allowed; a later one does not.

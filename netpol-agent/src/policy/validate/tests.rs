@@ -122,3 +122,16 @@ fn names_and_types_are_checked() {
     let policy: NetworkPolicy = serde_json::from_value(object).unwrap();
     assert_eq!(validate(&policy).len(), 2);
 }
+
+#[test]
+fn annotations_are_counted_all_together() {
+    let is_valid = |more: usize| {
+        let value = |size: usize| "x".repeat(size);
+        let annotations = json!({"first": value(200_000), "second": value(62_133 + more)});
+        let metadata = json!({"namespace": "shop", "name": "p", "annotations": annotations});
+        let object = json!({"metadata": metadata, "spec": {"podSelector": {}}});
+        validate(&serde_json::from_value(object).unwrap()).is_empty()
+    };
+    assert!(is_valid(0), "256 KiB");
+    assert!(!is_valid(1));
+}
