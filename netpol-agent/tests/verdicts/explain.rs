@@ -60,6 +60,22 @@ metadata: {name: Bare.pod, namespace: ops}
 spec: {nodeName: two}
 status: {podIP: 10.1.2.1, phase: Running}
 ---
+{apiVersion: v1, kind: Pod, metadata: {name: Odd.one, namespace: shop, labels: {app: odd}}, spec: {nodeName: two}, status: {podIP: 10.1.3.1, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: twin-a-1, namespace: shop, labels: {app: twin, x: "1"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: twin-a, uid: twin-a}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.2, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: twin-a-2, namespace: shop, labels: {app: twin, x: "2"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: twin-a, uid: twin-a}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.3, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: twin-b-1, namespace: shop, labels: {app: twin, x: "3"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: twin-b, uid: twin-b}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.4, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: same-a-1, namespace: shop, labels: {app: same, y: "1"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: same-a, uid: same-a}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.5, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: same-a-2, namespace: shop, labels: {app: same, y: "2"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: same-a, uid: same-a}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.6, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: same-b-1, namespace: shop, labels: {app: same, y: "1"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: same-b, uid: same-b}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.7, phase: Running}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: same-b-2, namespace: shop, labels: {app: same, y: "2"}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: same-b, uid: same-b}]}, spec: {nodeName: two}, status: {podIP: 10.1.3.8, phase: Running}}
+---
 apiVersion: v1
 kind: Service
 metadata: {name: api, namespace: shop}
@@ -195,6 +211,14 @@ fn policies() -> Vec<(&'static str, String)> {
                 )
             ),
         ),
+        ("split", "---\n{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: b, namespace: shop}, spec: {podSelector: {matchLabels: {app: web}, matchExpressions: [{key: release, operator: DoesNotExist}]}, policyTypes: [Egress]}}\n\
+             ---\n{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: a, namespace: shop}, spec: {podSelector: {matchLabels: {release: canary}}, policyTypes: [Egress]}}\n".to_owned()),
+        ("second", format!(
+            "{}{}",
+            policy("a", "api", "  policyTypes: [Ingress]\n"),
+            policy("b", "api", "  ingress:\n  - from: [{podSelector: {matchLabels: {app: db}}}]\n    ports: [{port: 8080}]\n"))),
+        ("all", "---\n{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: all, namespace: shop}, spec: {podSelector: {}, policyTypes: [Ingress, Egress]}}\n\
+             ---\n{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: allow-web-egress-8080, namespace: shop}, spec: {podSelector: {matchLabels: {app: db}}}}\n".to_owned()),
         (
             "wide",
             ingress(
@@ -272,6 +296,17 @@ const ASKED: &[(&str, &str)] = &[
     ("clients", "shop/web 203.0.113.9 443"),
     ("clients", "shop/web ops/six 443"),
     ("wide", "shop/web shop/api 8080"),
+    ("split", "shop/web shop/api 8080"),
+    ("split", "shop/Pod/web-7 shop/api 8080"),
+    ("second", "shop/web shop/api 8080"),
+    ("all", "shop/web shop/api 8080"),
+    ("all", "shop/Odd.one shop/api 8080"),
+    ("all", "shop/Odd.one shop/Odd.one 8080"),
+    ("all", "shop/twin-a shop/Odd.one 8080"),
+    ("all", "shop/same-a shop/twin-a 8080"),
+    ("all", "node/one shop/web 8080"),
+    ("deny", "shop/twin-a shop/api 8080"),
+    ("deny", "shop/same-a shop/api 8080"),
     ("nothing", "shop/absent shop/api 80"),
     ("nothing", "shop/Deployment/web shop/api 80"),
     ("nothing", "ops/web shop/api 80"),

@@ -12,7 +12,7 @@ use crate::identity::objects::Labels;
 use crate::identity::{EdgeId, Peer};
 use crate::policy::cluster::Workload;
 use crate::policy::finding::Finding;
-use crate::policy::model::PolicyPeer;
+use crate::policy::model::{Basis, PolicyPeer};
 use crate::policy::options::{OneWay, OptionsFor, Peers, Ranges, RejectedEdge};
 use crate::policy::{
     Cluster, Direction, Dns, Options, Policy, Proposal, Synthesiser, Widening, synthesise,
@@ -245,6 +245,22 @@ fn a_large_cover_that_is_forced_is_the_least() {
     assert!(!words.contains("NotLeast"), "{words:?}");
 }
 
+/// The rejected edges that a proposal says are allowed all the same, each with whose policy allows it.
+fn still_allowed(proposal: &Proposal) -> Vec<(&WorkloadName, Direction, &EdgeId)> {
+    let still = proposal
+        .findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::RejectedStillAllowed {
+                workload,
+                direction,
+                edge,
+            } => Some((workload, *direction, edge)),
+            _ => None,
+        });
+    still.collect()
+}
+
 /// A rejected edge that a wider rule holds all the same is told; one on a port that no rule has is not.
 #[test]
 fn a_rejected_edge_that_a_wider_rule_holds_is_told() {
@@ -254,32 +270,146 @@ fn a_rejected_edge_that_a_wider_rule_holds_is_told() {
         ..seen("web", "api", 80, 1).0
     };
     let (held, other) = (seen("web", "api", 80, 1).0, seen("web", "api", 81, 1).0);
-    let options = Options {
-        peers: Peers::Namespace,
-        reject: [&held, &other, &udp]
-            .map(|edge| RejectedEdge(edge.clone()))
-            .into(),
-        ..Options::default()
-    };
+    let rejected = [&held, &other, &udp].map(|edge| RejectedEdge(edge.clone()));
     let mut edges = graph(&[
         ("web", "api", 80),
         ("web", "api", 81),
         ("db", "api", 80),
         ("web", "db", 9),
     ]);
-    edges.edges.insert(udp.into(), seen("web", "api", 80, 1).1);
-    let proposal = synthesise(&edges, &cluster, &options);
-    let still: Vec<(&WorkloadName, Direction, &EdgeId)> = (proposal.findings.iter())
-        .filter_map(|finding| match finding {
-            Finding::RejectedStillAllowed {
-                workload,
-                direction,
-                edge,
-            } => Some((workload, *direction, edge)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(still, [(&deployment("api"), Direction::Ingress, &held)]);
+    edges
+        .edges
+        .insert(udp.clone().into(), seen("web", "api", 80, 1).1);
+    for (peers, expected) in [
+        (
+            Peers::Namespace,
+            &[(&deployment("api"), Direction::Ingress, &held)][..],
+        ),
+        (Peers::Workload, &[]),
+    ] {
+        let options = Options {
+            peers,
+            reject: rejected.clone().into(),
+            ..Options::default()
+        };
+        let proposal = synthesise(&edges, &cluster, &options);
+        assert_eq!(still_allowed(&proposal), expected, "{peers:?}");
+    }
+}
+
+/// A workload's edge with somebody else.
+fn with(client: Peer, server: Peer) -> EdgeId {
+    EdgeId {
+        client,
+        server,
+        protocol: Protocol::Tcp,
+        port: 443,
+    }
+}
+
+/// A graph of edges, each with evidence that both ends saw them established, but for what `change` makes of it.
+fn changed(edges: &[EdgeId], change: impl Fn(&mut Evidence)) -> FlowGraph {
+    let edges = edges.iter().map(|edge| {
+        let mut evidence = seen("web", "api", 80, 1).1;
+        change(&mut evidence);
+        (edge.clone().into(), evidence)
+    });
+    FlowGraph {
+        edges: edges.collect(),
+        ..FlowGraph::default()
+    }
+}
+
+/// A rejected address within a block that is written instead of others is told, one beside it is not.
+#[test]
+fn a_rejected_address_in_a_wider_block_is_told() {
+    let web = || Peer::Workload(deployment("web"));
+    let to = |last: u8| with(web(), Peer::External(IpAddr::from([203, 0, 113, last])));
+    let edges = [to(7), to(9), to(200)];
+    let options = Options {
+        cidr_groups: [(
+            "near".to_owned(),
+            ["203.0.113.0/25".parse().unwrap()].into(),
+        )]
+        .into(),
+        reject: [to(7), to(200)].map(RejectedEdge).into(),
+        ..Options::default()
+    };
+    let proposal = synthesise(&changed(&edges, |_| {}), &cluster(&["web"]), &options);
+    let expected = [(&deployment("web"), Direction::Egress, &to(7))];
+    assert_eq!(still_allowed(&proposal), expected);
+}
+
+/// What a node's port stands for is told of its clients, and that a client is unseen of its servers.
+#[test]
+fn ports_of_nodes_and_unseen_clients_are_told_at_the_end_that_they_concern() {
+    let web = || Peer::Workload(deployment("web"));
+    let outside = || Peer::External(IpAddr::from([203, 0, 113, 7]));
+    let edges = [with(web(), outside()), with(outside(), web())];
+    let edges = changed(&edges, |evidence| {
+        (evidence.by_node_port, evidence.real_client_unseen) = (true, true);
+    });
+    let proposal = synthesise(&edges, &cluster(&["web"]), &Options::default());
+    let node_port = Finding::NodePort {
+        edge: with(web(), outside()),
+    };
+    let unseen = Finding::RealClientUnseen {
+        edge: with(outside(), web()),
+    };
+    let told = |word: &str| -> Vec<&Finding> {
+        let findings = proposal.findings.iter();
+        findings.filter(|finding| finding.word() == word).collect()
+    };
+    assert_eq!(told("NodePort"), [&node_port]);
+    assert_eq!(told("RealClientUnseen"), [&unseen]);
+}
+
+/// More external addresses than a person wants to read are told, as many are not; what is written as blocks does not count.
+#[test]
+fn too_many_external_addresses_are_told() {
+    let web = || Peer::Workload(deployment("web"));
+    let to = |last: u8| with(web(), Peer::External(IpAddr::from([203, 0, 113, last])));
+    let edges: Vec<EdgeId> = (1..=3).map(to).collect();
+    let edges = changed(&edges, |_| {});
+    let crowds = |limit, group: &str| {
+        let options = Options {
+            external_addresses: limit,
+            cidr_groups: [("near".to_owned(), [group.parse().unwrap()].into())].into(),
+            ..Options::default()
+        };
+        let proposal = synthesise(&edges, &cluster(&["web"]), &options);
+        let words = proposal.findings.iter().map(Finding::word);
+        words.filter(|word| *word == "NeedsWidening").count()
+    };
+    let elsewhere = "192.0.2.0/24";
+    assert_eq!([crowds(2, elsewhere), crowds(3, elsewhere)], [1, 0]);
+    assert_eq!(crowds(2, "203.0.113.0/24"), 0);
+}
+
+/// DNS that is always allowed rests on the edge that was seen, where it was.
+#[test]
+fn dns_that_was_seen_is_not_said_to_be_unseen() {
+    let cluster = cluster(&["dns", "web"]);
+    let (mut edge, evidence) = seen("web", "dns", 53, 1);
+    edge.protocol = Protocol::Udp;
+    let edges = FlowGraph {
+        edges: [(edge.into(), evidence)].into(),
+        ..FlowGraph::default()
+    };
+    let proposal = synthesise(&edges, &cluster, &always());
+    for policy in &proposal.policies {
+        let rules = policy.egress.iter().chain(&policy.ingress);
+        let rests: Vec<(Protocol, Basis)> = rules
+            .flat_map(|rule| &rule.evidence)
+            .map(|support| (support.edge.protocol, support.basis))
+            .collect();
+        let expected = [
+            (Protocol::Tcp, Basis::DnsPair),
+            (Protocol::Udp, Basis::Established),
+        ];
+        assert_eq!(rests, expected, "{}", policy.name);
+    }
+    assert_eq!(proposal.policies.len(), 2);
 }
 
 /// A first edge changes the resolvers' policies too where DNS is always allowed; a later one does not.

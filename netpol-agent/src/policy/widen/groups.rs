@@ -51,3 +51,30 @@ fn group_of(options: &Options, address: IpAddr) -> Option<&str> {
     }
     best.map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_counts_then_the_first_name() {
+        let group = |name: &str, blocks: &[&str]| {
+            let blocks = blocks.iter().map(|block| block.parse().expect("a block"));
+            (name.to_owned(), blocks.collect())
+        };
+        let groups = [
+            group("a", &["203.0.113.0/24", "198.51.100.0/24"]),
+            group("b", &["203.0.113.0/25"]),
+            group("c", &["203.0.113.0/25", "203.0.112.0/22"]),
+        ];
+        let options = Options {
+            cidr_groups: groups.into(),
+            ..Options::default()
+        };
+        let of = |address: &str| group_of(&options, address.parse().expect("an address"));
+        assert_eq!(of("203.0.113.5"), Some("b"));
+        assert_eq!(of("203.0.113.200"), Some("a"));
+        assert_eq!(of("203.0.112.1"), Some("c"));
+        assert_eq!(of("192.0.2.1"), None);
+    }
+}

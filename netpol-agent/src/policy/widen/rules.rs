@@ -230,3 +230,89 @@ impl From<Wide> for PolicyPeer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netpol_common::names::WorkloadName;
+    use netpol_common::words::Protocol;
+
+    use super::*;
+    use crate::identity::EdgeId;
+    use crate::policy::model::Basis;
+
+    fn block(text: &str) -> Wide {
+        Wide::Block(Block::from(text.parse::<IpNet>().expect("a block")))
+    }
+
+    /// What rests on an edge to a port, perhaps as a part of a range.
+    fn support(port: u16, range: Option<(u16, u16)>) -> Support {
+        let edge = EdgeId {
+            client: Peer::Workload(WorkloadName::new("n", "Deployment", "w")),
+            server: Peer::Node("one".to_owned()),
+            protocol: Protocol::Tcp,
+            port,
+        };
+        Support {
+            edge: Arc::new(edge),
+            basis: Basis::Established,
+            first_seen: None,
+            last_seen: None,
+            by_service: BTreeSet::new(),
+            written_as: None,
+            range,
+        }
+    }
+
+    fn allowed(supports: &[Support]) -> (Ports, BTreeSet<Support>) {
+        let ports = supports.iter().flat_map(|one| {
+            let (first, last) = one.range.unwrap_or((one.edge.port, one.edge.port));
+            (first..=last).map(|port| (Protocol::Tcp, port))
+        });
+        (ports.collect(), supports.iter().cloned().collect())
+    }
+
+    #[test]
+    fn only_what_holds_all_of_another_covers_it() {
+        let namespace = |name: &str| Wide::Namespace(name.to_owned());
+        assert!(namespace("a").covers(&namespace("a")));
+        assert!(!namespace("a").covers(&namespace("b")));
+        assert!(block("10.0.0.0/8").covers(&block("10.1.0.0/16")));
+        assert!(!block("10.1.0.0/16").covers(&block("10.0.0.0/8")));
+        assert!(!block("0.0.0.0/0").covers(&namespace("a")));
+    }
+
+    #[test]
+    fn what_a_wider_peer_has_is_taken_from_one_inside_it_with_its_evidence() {
+        let (both, own, range) = (
+            support(80, None),
+            support(90, None),
+            support(95, Some((94, 96))),
+        );
+        let wider = [support(80, None), support(95, None)];
+        let mut by_peer = ByPeer::from([
+            (block("10.0.0.0/8"), allowed(&wider)),
+            (
+                block("10.1.0.0/16"),
+                allowed(&[both.clone(), own.clone(), range.clone()]),
+            ),
+            (block("10.2.0.0/16"), allowed(std::slice::from_ref(&both))),
+            (block("192.0.2.0/24"), allowed(std::slice::from_ref(&both))),
+        ]);
+        absorb(&mut by_peer);
+        let ports =
+            |ports: &[u16]| -> Ports { ports.iter().map(|port| (Protocol::Tcp, *port)).collect() };
+        let all = [&wider[..], &[range.clone()]].concat();
+        let expected = ByPeer::from([
+            (
+                block("10.0.0.0/8"),
+                (ports(&[80, 95]), all.into_iter().collect()),
+            ),
+            (
+                block("10.1.0.0/16"),
+                (ports(&[90, 94, 96]), [own, range].into()),
+            ),
+            (block("192.0.2.0/24"), (ports(&[80]), [both].into())),
+        ]);
+        assert_eq!(by_peer, expected);
+    }
+}
