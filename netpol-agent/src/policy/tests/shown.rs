@@ -6,15 +6,17 @@ use std::net::IpAddr;
 
 use netpol_common::names::WorkloadName;
 use netpol_common::record::{Endpoint, FlowRecord};
-use netpol_common::words::{Outcome, View};
+use netpol_common::words::{Outcome, Protocol, View};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::{Case, any_case};
-use crate::graph::{Evidence, ViewEvidence};
+use crate::graph::{Evidence, FlowGraph, UnresolvedFlow, UnresolvedFlows, ViewEvidence};
 use crate::identity::objects::Labels;
-use crate::identity::{EdgeId, Peer};
+use crate::identity::{EdgeId, Peer, Unresolved};
 use crate::policy::cluster::Workload;
+use crate::policy::finding::Finding;
+use crate::policy::{Cluster, Options, synthesise};
 use crate::{flows, inventory};
 
 /// When what was seen once was seen, and what was seen again.
@@ -203,6 +205,71 @@ proptest! {
         let told: Vec<FlowRecord> = case.graph.edges.iter().flat_map(|(edge, evidence)| case.records(edge, evidence)).collect();
         prop_assert_eq!(records, told);
     }
+}
+
+/// Flows of which an end cannot be told are listed by what became of them; attempts and what was too much are counted.
+#[test]
+fn what_is_unresolved_is_told_by_what_became_of_it() {
+    let told = |outcomes: &[Outcome], beyond_bound: u64| -> Vec<String> {
+        let flow = |(number, outcome): (usize, &Outcome)| {
+            let flow = UnresolvedFlow {
+                client: Endpoint::Ip([10, 0, 0, 1].into()),
+                server: Endpoint::Ip([10, 0, 0, 2].into()),
+                protocol: Protocol::Tcp,
+                port: 80 + number as u16,
+                outcome: *outcome,
+                reason: Unresolved::NotInInventory("10.0.0.2".to_owned()),
+            };
+            (flow, ViewEvidence::default())
+        };
+        let flows = outcomes.iter().enumerate().map(flow).collect();
+        let graph = FlowGraph {
+            unresolved: UnresolvedFlows {
+                flows,
+                beyond_bound,
+            },
+            ..FlowGraph::default()
+        };
+        let proposal = synthesise(&graph, &Cluster::default(), &Options::default());
+        proposal.findings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&[], 0), [""; 0]);
+    let attempts = "UnresolvedAttempts: 2 refused or unanswered flows of which an end cannot be told; no rule (`flows` lists \
+                    them)";
+    assert_eq!(
+        told(&[Outcome::Refused, Outcome::Unanswered], 0),
+        [attempts]
+    );
+    let beyond = "UnresolvedBeyondBound: 7 more records of such flows, too many to be told apart";
+    assert_eq!(told(&[], 7), [beyond]);
+    let listed = told(
+        &[Outcome::Established, Outcome::Unknown, Outcome::Refused],
+        0,
+    );
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(
+        listed[0].starts_with("Unresolved: 10.0.0.1 -> 10.0.0.2 TCP 80-81: "),
+        "{listed:?}"
+    );
+}
+
+/// What names one thing only still says why.
+#[test]
+fn findings_of_one_thing_say_why() {
+    let edge = EdgeId {
+        client: Peer::Node("gone".to_owned()),
+        server: Peer::Workload(WorkloadName::new("n", "Deployment", "w")),
+        protocol: Protocol::Tcp,
+        port: 80,
+    };
+    assert_eq!(
+        Finding::NodeGone { edge }.to_string(),
+        "NodeGone: node gone -> n/Deployment/w TCP 80: the node has no address any more, so it makes no rule"
+    );
+    assert_eq!(
+        Finding::NoResolver.to_string(),
+        "NoResolver: DNS is to be allowed always, but no service of the inventory has a port named dns or dns-tcp"
+    );
 }
 
 fn read_records(text: &str) -> Result<Vec<FlowRecord>, String> {

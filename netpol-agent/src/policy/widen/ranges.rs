@@ -314,6 +314,30 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_gap_is_rounded_up() {
+        assert_eq!(bounds(&[10_000, 10_001, 10_003]), (9_999, 10_004, None));
+        assert_eq!(bounds(&[10_000, 10_001, 10_002]), (10_000, 10_002, None));
+    }
+
+    #[test]
+    fn a_systems_range_is_known_by_ports_that_spread_as_far_as_chance_would_have_them() {
+        let (name, first, last) = KNOWN[0];
+        let size = last - first + 1;
+        let is_likely = |spread: u16| {
+            let part = f64::from(spread) / f64::from(size);
+            part.powi(100) >= SIGNIFICANCE
+        };
+        let narrowest = (1..=size).find(|spread| is_likely(*spread)).expect("one");
+        let known = |spread: u16| {
+            let mut ports: Vec<u16> = (first..first + 99).collect();
+            ports.push(first + spread - 1);
+            bounds(&ports).2
+        };
+        assert_eq!(known(narrowest), Some(name));
+        assert_ne!(known(narrowest - 1), Some(name));
+    }
+
+    #[test]
     fn known_ports_are_kept_out() {
         let mut seen = sightings(drawn(30_000, 30_999, 40));
         seen.insert(443, hours(&[7]));

@@ -301,12 +301,9 @@ mod tests {
         absorb(&mut by_peer);
         let ports =
             |ports: &[u16]| -> Ports { ports.iter().map(|port| (Protocol::Tcp, *port)).collect() };
-        let all = [&wider[..], &[range.clone()]].concat();
+        let all = wider.iter().chain([&range]).cloned().collect();
         let expected = ByPeer::from([
-            (
-                block("10.0.0.0/8"),
-                (ports(&[80, 95]), all.into_iter().collect()),
-            ),
+            (block("10.0.0.0/8"), (ports(&[80, 95]), all)),
             (
                 block("10.1.0.0/16"),
                 (ports(&[90, 94, 96]), [own, range].into()),
