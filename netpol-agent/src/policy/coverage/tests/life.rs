@@ -113,3 +113,17 @@ fn a_run_of_a_cronjob() {
         .find(|each| each.all.edges == 0 && each.seen.restart == NotApplicable);
     assert_eq!(idle.unwrap().seen.cronjob_run, NotSeen);
 }
+
+/// A day is as many windows in a row as it has hours.
+#[test]
+fn a_whole_day_is_seen_if_no_hour_of_it_is_missing() {
+    let full_day = |last: i64| {
+        let graph = graph(&[Record::egress("api", 80, &[at(2, 0), at(2, last)])]);
+        let web = WorkloadName::new("shop", "Deployment", "web");
+        let lives = BTreeMap::from([(web.clone(), vec![life(BEFORE, None)])]);
+        coverage(&graph, &lives, &Options::default())[&web]
+            .seen
+            .full_day
+    };
+    assert_eq!((full_day(22), full_day(23)), (NotSeen, Yes));
+}

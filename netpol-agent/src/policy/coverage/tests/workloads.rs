@@ -10,7 +10,7 @@ use netpol_common::words::{Outcome, Protocol, View};
 use crate::graph::{Builder, FlowGraph, Resolve, Windows};
 use crate::identity::{EdgeId, Life, Mark, Peer, Resolution, Sighting, Unresolved};
 use crate::policy::coverage::complete::{Reason, Untold, Verdict, completeness};
-use crate::policy::coverage::{Coverage, Options, Requirements, coverage};
+use crate::policy::coverage::{Coverage, FEWEST_WINDOWS, Options, Requirements, Sight, coverage};
 use crate::policy::model::Direction;
 
 /// What was seen of an edge between the workload `web` and another end, at some times.
@@ -374,4 +374,94 @@ fn windows_of_merged_edges_are_bounded() {
     );
     assert_eq!(coverage.watched.windows, Windows::RETENTION);
     assert!(newest > Windows::RETENTION);
+}
+
+/// As much as is asked for is enough, and what is rejected altogether needs no estimate.
+#[test]
+fn as_much_as_is_asked_for_is_enough() {
+    let graph = graph(&[Seen::egress("api", 80, &hourly(2, 9))]);
+    let fair = of_web(
+        &[Seen::egress("api", 80, &hourly(2, 9))],
+        &Options::default(),
+    );
+    let requirements = Requirements::default();
+    let words = |change: &dyn Fn(&mut Coverage)| -> Vec<&'static str> {
+        let mut coverage = fair.clone();
+        coverage.seen.start = Sight::Seen;
+        coverage.watched.hours = requirements.hours;
+        change(&mut coverage);
+        let coverage = BTreeMap::from([(web(), coverage)]);
+        let all = completeness(&graph, &coverage, &requirements, &peer);
+        let reasons = all[&web()].reasons.iter();
+        let word = |reason: &Reason| match reason {
+            Reason::TooShort { .. } => "time",
+            Reason::TooFewWindows { .. } => "windows",
+            Reason::NoEdges => "edges",
+            Reason::LowCoverage { .. } => "coverage",
+            _ => "another",
+        };
+        reasons.map(word).collect()
+    };
+    let estimate = |coverage: f64| {
+        move |of: &mut Coverage| {
+            let numbers = of.all.numbers.as_mut().expect("enough windows");
+            numbers.coverage = coverage;
+        }
+    };
+    assert_eq!(words(&|of| of.watched.hours = 23), ["time"]);
+    assert_eq!(words(&estimate(requirements.coverage)), [""; 0]);
+    assert_eq!(words(&estimate(requirements.coverage - 0.01)), ["coverage"]);
+    let without = |edges: usize, rejected: usize, windows: u32| {
+        words(&|of| {
+            of.all.numbers = None;
+            (of.all.edges, of.rejected, of.watched.windows) = (edges, rejected, windows);
+        })
+    };
+    assert_eq!(without(0, 1, FEWEST_WINDOWS), [""; 0]);
+    assert_eq!(without(0, 0, FEWEST_WINDOWS), ["edges"]);
+    assert_eq!(without(1, 1, FEWEST_WINDOWS), ["edges"]);
+    assert_eq!(without(0, 1, FEWEST_WINDOWS - 1), ["windows"]);
+}
+
+/// An edge counts as one of unknown outcome if nobody saw it established, and its own end saw something else, lately.
+#[test]
+fn edges_of_unknown_outcome_are_counted_by_direction() {
+    let unknown = |port| Seen::egress("api", port, &[at(9, 0)]).outcome(Outcome::Unknown);
+    let old = Seen::egress("api", 81, &[at(2, 0)]).outcome(Outcome::Unknown);
+    let refused = Seen::egress("api", 82, &[at(9, 0)]).outcome(Outcome::Refused);
+    let both = [unknown(83), Seen::egress("api", 83, &[at(9, 1)])];
+    let counted = |more: Vec<Seen>| -> Vec<(Direction, usize)> {
+        let all: Vec<Seen> = [Seen::egress("api", 80, &hourly(2, 9))]
+            .into_iter()
+            .chain(more)
+            .collect();
+        let graph = graph(&all);
+        let coverage = coverage(&graph, &BTreeMap::new(), &Options::default());
+        let all = completeness(&graph, &coverage, &Requirements::default(), &peer);
+        let reasons = all[&web()].reasons.iter();
+        let unknown = reasons.filter_map(|reason| match reason {
+            Reason::UnknownOutcome { direction, edges } => Some((*direction, *edges)),
+            _ => None,
+        });
+        unknown.collect()
+    };
+    assert_eq!(counted(vec![old, refused]), []);
+    assert_eq!(counted(both.into()), []);
+    assert_eq!(
+        counted(vec![unknown(84), unknown(85)]),
+        [(Direction::Egress, 2)]
+    );
+}
+
+/// What was too much to be kept may have been anybody's.
+#[test]
+fn records_beyond_the_bound_leave_it_untold() {
+    let mut graph = graph(&[Seen::egress("api", 80, &hourly(2, 9))]);
+    graph.unresolved.beyond_bound = 1;
+    let coverage = coverage(&graph, &BTreeMap::new(), &Options::default());
+    let all = completeness(&graph, &coverage, &Requirements::default(), &peer);
+    assert_eq!(
+        all[&web()].untold,
+        [Untold::AgentHealth, Untold::Unresolved]
+    );
 }
