@@ -207,15 +207,15 @@ mod tests {
     #[test]
     fn ports_in_a_row_of_the_same_classes_are_one_run() {
         use Protocol::{Tcp, Udp};
-        let first = vec![(Tcp, 80), (Tcp, 81), (Tcp, 82), (Tcp, 84), (Udp, 85)];
-        let second = vec![(Tcp, 82)];
+        let first = [(Tcp, 80), (Tcp, 81), (Tcp, 82), (Tcp, 84), (Udp, 85)];
+        let second = [(Tcp, 82)];
         let expected = [
             run(Tcp, 80, 81, &[0]),
             run(Tcp, 82, 82, &[0, 1]),
             run(Tcp, 84, 84, &[0]),
             run(Udp, 85, 85, &[0]),
         ];
-        assert_eq!(runs([&first, &second].into_iter()), expected);
+        assert_eq!(runs([&first[..], &second].into_iter()), expected);
     }
 
     #[test]
