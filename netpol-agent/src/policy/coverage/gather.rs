@@ -161,10 +161,9 @@ fn estimate(edges: &[&Windows], watched: &Windows, options: &Options, intervals:
 /// The windows from `first` to `last`, and before `until`.
 fn between(first: u32, last: u32, until: Option<u32>) -> Windows {
     let end = until.map_or(Some(last), |until| until.checked_sub(1));
-    match end.map(|end| end.min(last)) {
-        Some(last) if first <= last => Windows::between(first, last),
-        _ => Windows::default(),
-    }
+    end.map_or_else(Windows::default, |end| {
+        Windows::between(first, end.min(last))
+    })
 }
 
 fn own_end(edge: &EdgeId, direction: Direction) -> &Peer {

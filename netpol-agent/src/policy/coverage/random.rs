@@ -46,6 +46,15 @@ mod tests {
     }
 
     #[test]
+    fn what_it_is_seeded_by_counts_and_its_order_does() {
+        let first = |by: &[u64]| Random::seeded(by.iter().copied()).next();
+        assert_eq!(first(&[3, 1]), first(&[3, 1]));
+        assert_ne!(first(&[3, 1]), first(&[1, 3]));
+        let by_bits: std::collections::BTreeSet<u64> = (0..16).map(|by| first(&[by])).collect();
+        assert_eq!(by_bits.len(), 16);
+    }
+
+    #[test]
     fn every_number_below_the_bound_comes() {
         let mut random = Random::seeded([3, 1]);
         let mut counts = [0; 7];

@@ -16,7 +16,7 @@ pub fn limits(sum: f64, squares: f64, next: f64, z: f64) -> (f64, f64) {
 
 /// The quantile of a gamma distribution with a mean and a variance.
 fn gamma(mean: f64, variance: f64, z: f64) -> f64 {
-    if mean <= 0.0 || variance <= 0.0 {
+    if mean <= 0.0 {
         return 0.0;
     }
     let shape = mean * mean / variance;

@@ -77,6 +77,8 @@ mod tests {
         let a = 6.0 * 4.0 / (6.0 * 4.0 + 2.0 * 2.0);
         assert!((missing(&tally, 168.0, 7.0) - 0.2 * a).abs() < 1e-12);
         assert_eq!(missing(&tally, 40.0, 40.0 / 24.0), 0.0);
+        let two_days = 1.0 * 4.0 / (1.0 * 4.0 + 2.0 * 2.0);
+        assert!((missing(&tally, 48.0, FIRST_DAYS) - 0.2 * two_days).abs() < 1e-12);
     }
 
     #[test]

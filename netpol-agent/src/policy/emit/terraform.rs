@@ -77,7 +77,7 @@ impl Writer<'_> {
                 self.gap(indent);
                 self.comment(path, indent);
             }
-            Value::Array(items) if items.iter().all(Value::is_object) => {
+            Value::Array(items) => {
                 for (number, item) in items.iter().enumerate() {
                     self.field(key, item, &format!("{path}/{number}"), indent);
                 }

@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use super::{File, Format, HEADER, calico, cilium};
 use crate::identity::{EdgeId, Peer};
+use crate::policy::finding::{Finding, Unenforced};
 use crate::policy::model::{
     Basis, Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support,
     Texts,
 };
+use crate::policy::options::Cni;
 use crate::policy::read;
 
 fn selector(key: &str, values: &[&str]) -> Selector {
@@ -302,4 +304,81 @@ fn calico_says_what_it_does_not_admit() {
     let nets = told(vec![without(2), without(257)]);
     assert_eq!(nets.len(), 1);
     assert!(nets[0].contains("leaves 257 blocks out of one"), "{nets:?}");
+}
+
+/// A selector may have 1,024 bytes. It is cut only if it would have more, and only where it lists values.
+#[test]
+fn calico_takes_selectors_of_1024_bytes() {
+    let written = |pods: Selector| -> Vec<usize> {
+        let peer = PolicyPeer::Pods {
+            namespaces: None,
+            pods,
+        };
+        let policy = policy("shop", "web", vec![rule(vec![peer], vec![tcp(80)])]);
+        let text = calico::yaml(&policy, false);
+        let value: Value = serde_saphyr::from_str(&text).expect("a policy");
+        let rules = value["spec"]["egress"].as_array().expect("rules").iter();
+        let selectors = rules.map(|rule| rule["destination"]["selector"].as_str());
+        selectors.map(|text| text.map_or(0, str::len)).collect()
+    };
+    let words = "projectcalico.org/orchestrator == 'k8s' && app in {'', ''}".len();
+    let two = |length: usize| {
+        let free = length - words;
+        let values = ["a".repeat(free / 2), "b".repeat(free - free / 2)];
+        Selector::default().with("app", values.into_iter().collect())
+    };
+    assert_eq!(written(two(1024)), [1024]);
+    assert_eq!(written(two(1025)).len(), 2);
+    let one = "projectcalico.org/orchestrator == 'k8s' && app == ''".len() + 2000;
+    let value = "a".repeat(2000);
+    assert_eq!(written(selector("app", &[&value])), [one]);
+}
+
+/// One List is one text, a Kustomization takes a directory; all else can be both.
+#[test]
+fn formats_are_one_text_or_files() {
+    use clap::ValueEnum as _;
+    let policies = [policy("shop", "web-deployment", Vec::new())];
+    for format in Format::value_variants() {
+        let text = format.text(&policies, true).is_some();
+        let files = format.files(&policies, true).is_some();
+        let expected = match format {
+            Format::Json => (true, false),
+            Format::Kustomize => (false, true),
+            _ => (true, true),
+        };
+        assert_eq!((text, files), expected, "{format:?}");
+    }
+}
+
+/// Labels that Cilium ignores are told wherever they select: the policy's own pods, or its peers.
+#[test]
+fn cilium_says_which_labels_of_peers_it_ignores() {
+    let told = |pods: Selector| {
+        let peer = PolicyPeer::Pods {
+            namespaces: None,
+            pods,
+        };
+        let egress = vec![rule(vec![peer], vec![tcp(80)])];
+        cilium::remarks(&[policy("shop", "web-deployment", egress)])
+    };
+    assert_eq!(told(selector("app", &["api"])), [""; 0]);
+    let ignored = told(selector("kubernetes.io/arch", &["arm64"]));
+    assert_eq!(ignored.len(), 1, "{ignored:?}");
+    assert!(ignored[0].starts_with("IgnoredLabel: shop/Deployment/web: "));
+}
+
+/// Of what a plugin does not enforce, Cilium's own form mends what is about nodes, and nothing else.
+#[test]
+fn cilium_mends_what_is_about_nodes() {
+    let finding = |what: Unenforced| Finding::Unenforceable {
+        workload: WorkloadName::new("shop", "Deployment", "web"),
+        direction: Direction::Egress,
+        plugin: Cni::default(),
+        what,
+    };
+    let nodes = Unenforced::Entities([Entity::Host].into(), vec![tcp(80)]);
+    assert!(cilium::mends(&finding(nodes)));
+    assert!(!cilium::mends(&finding(Unenforced::PortEntries(41))));
+    assert!(!cilium::mends(&Finding::NoResolver));
 }

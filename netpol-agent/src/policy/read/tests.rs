@@ -188,6 +188,35 @@ fn cilium_without_peers_or_with_none() {
     assert!(!by_cilium(&host, &case(Egress, "node", 80)).allowed);
 }
 
+/// Operators of selectors, of which those that deny also hold of pods without the label.
+#[test]
+fn cilium_matches_by_each_operator() {
+    let table: [(&str, &[&str], &[&str]); 4] = [
+        (
+            "key: app, operator: In, values: [api, x]",
+            &["shop/api", "shop/x"],
+            &["shop/y"],
+        ),
+        (
+            "key: app, operator: NotIn, values: [api, x]",
+            &["shop/y"],
+            &["shop/api", "shop/x"],
+        ),
+        ("key: app, operator: Exists", &["shop/api"], &[]),
+        ("key: app, operator: DoesNotExist", &[], &["shop/api"]),
+    ];
+    for (requirement, allowed, denied) in table {
+        let peers = format!("fromEndpoints: [{{matchExpressions: [{{{requirement}}}]}}]");
+        let spec = format!("  ingress: [{{{peers}, {PORTS}}}]\n");
+        for (others, expected) in [(allowed, true), (denied, false)] {
+            for other in others {
+                let answer = by_cilium(&spec, &case(Ingress, other, 85));
+                assert_eq!(answer.allowed, expected, "{requirement}: {other}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_cilium_or_the_reader_does_not_know_is_an_error() {
     let table = [
@@ -205,6 +234,10 @@ fn what_cilium_or_the_reader_does_not_know_is_an_error() {
         (
             "  egress: [{toPorts: [{ports: [{port: '80'}]}]}]\n",
             "another protocol",
+        ),
+        (
+            "  egress: [{toPorts: [{ports: [{port: '0', protocol: TCP}]}]}]\n",
+            "shop/p: a port has no number",
         ),
         (
             "  egress: [{toPorts: [{ports: []}]}]\n",
@@ -336,6 +369,18 @@ fn what_calico_or_the_reader_does_not_know_is_an_error() {
         ),
         (
             rule("action: Allow, destination: {nets: []}"),
+            "side of the policy's own pods",
+        ),
+        (
+            rule("action: Allow, destination: {selector: all()}"),
+            "side of the policy's own pods",
+        ),
+        (
+            rule("action: Allow, destination: {namespaceSelector: all()}"),
+            "side of the policy's own pods",
+        ),
+        (
+            rule("action: Allow, destination: {notNets: [192.0.2.0/24]}"),
             "side of the policy's own pods",
         ),
         (

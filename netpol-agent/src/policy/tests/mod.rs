@@ -1,6 +1,7 @@
 //! The engine as a whole: what it proposes for random clusters and graphs, judged by the evaluator.
 
 mod against;
+mod beside;
 mod clusters;
 mod denying;
 mod explained;

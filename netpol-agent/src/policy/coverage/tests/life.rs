@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use netpol_common::names::WorkloadName;
 
 use super::workloads::{Seen as Record, at, graph};
+use crate::graph::Windows;
 use crate::identity::Life;
 use crate::policy::coverage::{Options, Seen, Sight, coverage};
 
@@ -80,6 +81,11 @@ fn starts_and_restarts() {
             vec![life(BEFORE, SIXTH), life(FIFTH, None)],
             (Yes, NotSeen),
         ),
+        (
+            "a replica that ended at once",
+            vec![life(BEFORE, None), life(FIFTH, FIFTH)],
+            (Yes, NotSeen),
+        ),
         ("a container started again", vec![again], (NotSeen, Yes)),
     ];
     for (what, lives, expected) in cases {
@@ -126,4 +132,41 @@ fn a_whole_day_is_seen_if_no_hour_of_it_is_missing() {
             .full_day
     };
     assert_eq!((full_day(22), full_day(23)), (NotSeen, Yes));
+}
+
+/// What was seen of a workload without other traffic than an edge that was first seen then.
+fn first_seen(kind: &str, lives: &[Life], first: Option<&str>) -> Seen {
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    let recorded = (time("2026-01-02T00:10:00Z"), time("2026-01-09T00:10:00Z"));
+    let name = WorkloadName::new("shop", kind, "web");
+    let traffic = first.is_some();
+    let first = first.map(time);
+    Seen::of(
+        &name,
+        lives,
+        Some(recorded),
+        first,
+        traffic,
+        &Windows::default(),
+    )
+}
+
+/// What begins within five minutes began at the same time: neither a restart, nor another run.
+#[test]
+fn what_begins_within_five_minutes_begins_together() {
+    let begin = Some("2026-01-02T00:10:00Z");
+    let restart = |start| first_seen("Deployment", &[life(Some(start), None)], begin).restart;
+    assert_eq!(restart("2026-01-02T00:15:00Z"), NotSeen);
+    assert_eq!(restart("2026-01-02T00:15:01Z"), Yes);
+    let start = |first| first_seen("CronJob", &[life(BEFORE, None)], Some(first)).start;
+    assert_eq!(start("2026-01-02T00:15:00Z"), NotSeen);
+    assert_eq!(start("2026-01-02T00:15:01Z"), Yes);
+}
+
+#[test]
+fn a_run_without_traffic_is_seen_from_its_start_to_its_end() {
+    let run = |start, end| first_seen("CronJob", &[life(start, end)], None).cronjob_run;
+    assert_eq!(run(FIFTH, SIXTH), Yes);
+    assert_eq!(run(FIFTH, None), NotSeen);
+    assert_eq!(run(BEFORE, FIFTH), NotSeen);
 }

@@ -10,8 +10,13 @@ use netpol_common::words::{Outcome, Protocol, View};
 use crate::graph::{Builder, FlowGraph, Resolve, Windows};
 use crate::identity::{EdgeId, Life, Mark, Peer, Resolution, Sighting, Unresolved};
 use crate::policy::coverage::complete::{Reason, Untold, Verdict, completeness};
-use crate::policy::coverage::{Coverage, FEWEST_WINDOWS, Options, Requirements, Sight, coverage};
+use crate::policy::coverage::{
+    Coverage, Estimate, FEWEST_WINDOWS, Intervals, Options, Requirements, Sight, coverage,
+    coverage_for,
+};
 use crate::policy::model::Direction;
+use crate::policy::options::OptionsFor;
+use crate::policy::{self, OneWay};
 
 /// What was seen of an edge between the workload `web` and another end, at some times.
 pub(super) struct Seen {
@@ -207,6 +212,9 @@ fn what_a_person_rejects_is_no_edge_but_a_sign_of_life() {
     assert_eq!(edges(&[]), 2);
     assert_eq!(edges(&[&one]), 2, "another address of the port is left");
     assert_eq!(edges(&[&one, &two]), 1);
+    assert_eq!(of_web(&all, &reject(&[&one, &two])).rejected, 2);
+    let timeless = [Seen::egress("198.51.100.1", 443, &[])];
+    assert_eq!(of_web(&timeless, &reject(&[&one])).rejected, 0);
     let graph = graph(&all);
     let none = BTreeMap::new();
     let coverage = coverage(&graph, &none, &reject(&[&one]));
@@ -239,6 +247,68 @@ fn records_without_time_are_in_no_estimate() {
     let coverage = of_web(&mixed, &Options::default());
     assert_eq!((coverage.all.edges, coverage.all.timeless), (2, 1));
     assert_eq!(coverage.all.numbers.unwrap().coverage, 1.0);
+    let until = Options {
+        until: Some(at(3, 0)),
+        ..Options::default()
+    };
+    assert_eq!(of_web(&mixed, &until).all.edges, 2);
+}
+
+#[test]
+fn longer_windows_make_as_many_hours_and_days() {
+    let options = Options {
+        hours: 6,
+        ..Options::default()
+    };
+    let watched = of_web(&[Seen::egress("api", 80, &hourly(1, 5))], &options).watched;
+    assert_eq!((watched.windows, watched.hours, watched.days), (20, 120, 5));
+}
+
+#[test]
+fn intervals_are_where_they_are_wanted() {
+    let all = [Seen::egress("api", 80, &hourly(1, 8))];
+    let intervals = |intervals: Intervals| {
+        let options = Options {
+            intervals,
+            ..Options::default()
+        };
+        let coverage = of_web(&all, &options);
+        let has = |estimate: &Estimate| estimate.numbers.expect("enough").interval.is_some();
+        (has(&coverage.all), has(&coverage.egress))
+    };
+    assert_eq!(intervals(Intervals::Nowhere), (false, false));
+    assert_eq!(intervals(Intervals::Together), (true, false));
+    assert_eq!(intervals(Intervals::Everywhere), (true, true));
+}
+
+/// The edges are those that a synthesis makes rules of, by the options of each workload.
+#[test]
+fn edges_are_what_a_synthesis_makes_rules_of() {
+    let graph = graph(&[
+        Seen::egress("api", 80, &[at(1, 0), at(9, 0)]),
+        Seen::egress("api", 81, &[at(1, 0), at(9, 0)]),
+    ]);
+    let none = BTreeMap::new();
+    let plain = Options::default();
+    let everything = coverage_for(&graph, &none, &plain, &OptionsFor::default());
+    assert_eq!(everything, coverage(&graph, &none, &plain));
+    let rejected = "shop/Deployment/web -> shop/Deployment/api 81/TCP";
+    let own = policy::Options {
+        reject: [rejected.parse().unwrap()].into(),
+        ..policy::Options::default()
+    };
+    let options = OptionsFor {
+        workloads: [(web(), own)].into(),
+        ..OptionsFor::default()
+    };
+    let known = coverage_for(&graph, &none, &plain, &options);
+    let api = WorkloadName::new("shop", "Deployment", "api");
+    assert_eq!((known[&web()].all.edges, known[&api].all.edges), (1, 2));
+    let options = policy::Options {
+        one_way: OneWay::Always,
+        ..policy::Options::default()
+    };
+    assert_eq!(Options::of(&options).one_way, OneWay::Always);
 }
 
 #[test]
