@@ -117,7 +117,7 @@ impl Lab {
     pub(crate) fn open(&self, edge: Edge) -> Result<(TcpStream, TcpStream)> {
         let pod = &self.pods[usize::from(edge.pod)];
         let elsewhere = Ipv4Addr::new(10, 89, edge.peer, edge.pod + 1);
-        let (client, server) = if edge.peer % 2 == 0 {
+        let (client, server) = if edge.peer.is_multiple_of(2) {
             let client = self.within(&pod.namespace, || call(pod.address, elsewhere));
             (client, &self.elsewhere)
         } else {
