@@ -179,3 +179,6 @@ fn join(all: &mut Side, side: Side) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ impl Kind {
         for pod in pods {
             for ((address, place), (_, second)) in one.places(pod).iter().zip(other.places(pod)) {
                 let key = (
-                    !address.is_ipv4(),
+                    address.is_ipv4(),
                     place.is_node(),
                     place.kind(),
                     second.kind(),
@@ -45,10 +45,10 @@ impl Kind {
                 kinds.entry(key).or_default().insert(place.on_node());
             }
         }
-        let kind = |((six, as_node, place, second), nodes): ((bool, _, _, _), _)| {
+        let kind = |((v4, as_node, place, second), nodes)| {
             let kind = Self {
                 place,
-                v4: !six,
+                v4,
                 nodes,
                 as_node,
             };

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
-use crate::policy::evaluate::random::{PORTS, addresses, any_policies, any_reading, any_world};
+use crate::policy::evaluate::random::{
+    PORTS, addresses, any_policies, any_reading, any_world, world_of,
+};
 use crate::policy::evaluate::{Connection, End, Evaluator};
 
 type Asked = BTreeSet<(Party, Party, Protocol, u16)>;
@@ -144,4 +147,41 @@ proptest! {
             prop_assert!(!entry.ports.is_empty() && entry.from != entry.to);
         }
     }
+}
+
+/// Nothing isolates a pod from its own node, and where that is asked for, nothing keeps it from its own node.
+#[test]
+fn pods_on_the_network_of_a_servers_node_are_its_node() {
+    let world = world_of(json!([
+        {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "agent"},
+            "spec": {"nodeName": "one", "hostNetwork": true}, "status": {"podIP": "192.0.2.1"},
+        },
+        {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "db"},
+            "spec": {"nodeName": "one"}, "status": {"podIP": "10.0.0.1"},
+        },
+    ]));
+    let policy = json!({
+        "metadata": {"namespace": "a", "name": "deny"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    });
+    let policies: [NetworkPolicy; 1] = [serde_json::from_value(policy).unwrap()];
+    let listed = |own_node_both_ways| {
+        let reading = Reading {
+            own_node_both_ways,
+            ..Reading::default()
+        };
+        let connectivity = connectivity(&world, &policies, reading);
+        let workloads = connectivity.entries().filter(|entry| {
+            [entry.from, entry.to]
+                .iter()
+                .all(|party| matches!(party, Party::Workload(_)))
+        });
+        let named = workloads.map(|entry| (entry.from.to_string(), entry.to.to_string()));
+        named.collect::<Vec<_>>()
+    };
+    let (agent, db) = ("a/Pod/agent".to_owned(), "a/Pod/db".to_owned());
+    assert_eq!(listed(false), [(agent.clone(), db.clone())]);
+    assert_eq!(listed(true), [(agent.clone(), db.clone()), (db, agent)]);
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::evaluate::random::{
-    PORTS, Shown, addresses, any_policies, any_reading, any_world,
+    PORTS, Shown, addresses, any_policies, any_reading, any_world, world_of,
 };
 use crate::policy::evaluate::{Connection, End, Evaluator, Pod};
 
@@ -203,4 +204,92 @@ proptest! {
             prop_assert!(changes, "{:?}", latent);
         }
     }
+}
+
+fn pod(name: &str, node: &str, address: &str, workload: Option<&str>) -> Value {
+    let own = workload.is_some_and(|workload| workload == "agent");
+    let owners = workload.map(|workload| json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": workload, "uid": workload}]));
+    let labels = json!({"app": workload.unwrap_or(name)});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "a", "name": name, "labels": labels, "ownerReferences": owners.unwrap_or(json!([]))},
+        "spec": {"nodeName": node, "hostNetwork": own}, "status": {"podIP": address},
+    })
+}
+
+/// A policy that isolates the pods of `db` against all but some.
+fn ingress_of_db(rules: &Value) -> NetworkPolicy {
+    let selector = json!({"matchLabels": {"app": "db"}});
+    let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": rules});
+    let metadata = json!({"namespace": "a", "name": "db"});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+}
+
+fn between(changes: &[Change]) -> Vec<(String, String)> {
+    let each = changes.iter();
+    each.map(|change| (change.from.to_string(), change.to.to_string()))
+        .collect()
+}
+
+/// What no policy can deny does not change; but as soon as one of the pods is on another node, something does.
+#[test]
+fn pods_on_the_network_of_their_only_servers_node_lose_nothing() {
+    let lost = |agents: &[&str], servers: &[&str]| {
+        let number = |node: &str| if node == "one" { 1 } else { 2 };
+        let agents = agents.iter().map(|node| {
+            let address = format!("192.0.2.{}", number(node));
+            pod(&format!("agent-{node}"), node, &address, Some("agent"))
+        });
+        let servers = servers.iter().map(|node| {
+            let address = format!("10.0.0.{}", number(node));
+            pod(&format!("db-{node}"), node, &address, Some("db"))
+        });
+        let world = world_of(agents.chain(servers).collect());
+        let difference = diff(
+            &world,
+            &[],
+            &[ingress_of_db(&json!([]))],
+            Reading::default(),
+        );
+        let agents = ("a/DaemonSet/agent".to_owned(), "a/DaemonSet/db".to_owned());
+        between(&difference.denied).contains(&agents)
+    };
+    assert!(!lost(&["one"], &["one"]));
+    assert!(lost(&["one"], &["one", "two"]));
+    assert!(lost(&["one", "two"], &["one"]));
+    assert!(lost(&["one", "two"], &["one", "two"]));
+    assert!(lost(&["one"], &["two"]));
+}
+
+#[test]
+fn a_pod_without_an_owner_is_compared_with_all_but_itself() {
+    let bare = |name, last| pod(name, "one", &format!("10.0.0.{last}"), None);
+    let world = world_of(json!([bare("db", 1), bare("web", 2)]));
+    let after = [ingress_of_db(
+        &json!([{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]),
+    )];
+    let reading = Reading {
+        blocks_match_pods: false,
+        ..Reading::default()
+    };
+    let denied = between(&diff(&world, &[], &after, reading).denied);
+    assert_eq!(denied, [("a/Pod/web".to_owned(), "a/Pod/db".to_owned())]);
+}
+
+/// IPv6 is listed if either set of policies names it, or if any pod uses it.
+#[test]
+fn addresses_of_either_family_are_listed_where_anybody_names_them() {
+    let with = |address| world_of(json!([pod("db", "one", address, None)]));
+    let six = ingress_of_db(&json!([{"from": [{"ipBlock": {"cidr": "fd00::/8"}}]}]));
+    let none = ingress_of_db(&json!([]));
+    let allowed = |address, before: &NetworkPolicy, after: &[NetworkPolicy]| {
+        let before = std::slice::from_ref(before);
+        let difference = diff(&with(address), before, after, Reading::default());
+        let changes = between(&difference.allowed).into_iter();
+        changes.map(|(from, _)| from).collect::<Vec<_>>()
+    };
+    let after = [none.clone(), six];
+    assert_eq!(allowed("10.0.0.1", &none, &after), ["fd00::/8"]);
+    assert_eq!(allowed("10.0.0.1", &none, &[]), ["0.0.0.0/0"]);
+    assert_eq!(allowed("fd00::1", &none, &[]), ["0.0.0.0/0", "::/0"]);
 }

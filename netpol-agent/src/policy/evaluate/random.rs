@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Member, Pod, Reading, World};
 use crate::identity::objects::Labels;
+use crate::inventory;
 
 const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 const KEYS: [&str; 3] = ["app", "tier", "env"];
@@ -99,6 +100,13 @@ pub(crate) fn any_world() -> impl Strategy<Value = Shown<World>> {
         let members = numbered.map(|(number, make)| make.at(number)).collect();
         Shown(World::new(namespaces, nodes(), members))
     })
+}
+
+/// The world of these objects, of which nothing is random.
+pub(crate) fn world_of(objects: Value) -> World {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    let mut read = inventory::parse("objects", &list).expect("an inventory");
+    World::of(&read.take_index())
 }
 
 /// Any policies that the API server would take.

@@ -233,3 +233,27 @@ fn a_pod_on_its_nodes_network_is_its_node() {
     assert!(verdict(&by_address, End::Pod(&host), End::Pod(&db), HTTP).allowed());
     assert!(verdict(&from(json!({})), End::Pod(&db), End::Pod(&host), HTTP).allowed());
 }
+
+#[test]
+fn addresses_that_are_not_known_are_of_the_families_that_are_used() {
+    let used = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| json!({"ip": address}));
+        let addresses: Vec<Value> = addresses.collect();
+        let known = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "known"},
+            "spec": {"nodeName": "one"}, "status": {"podIPs": addresses},
+        });
+        let late = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "late"},
+        });
+        let world = random::world_of(json!([known, late]));
+        let late = world.named(&ObjectName::new("shop", "late"));
+        let addresses = world.addresses_of(late.expect("a pod"));
+        let addresses = addresses.iter().map(ToString::to_string);
+        addresses.collect::<Vec<_>>()
+    };
+    assert_eq!(used(&["10.0.0.1"]), ["0.0.0.0"]);
+    assert_eq!(used(&["fd00::1"]), ["::"]);
+    assert_eq!(used(&["10.0.0.1", "fd00::1"]), ["0.0.0.0", "::"]);
+    assert_eq!(used(&[]), ["0.0.0.0"]);
+}

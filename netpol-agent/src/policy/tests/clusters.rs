@@ -124,3 +124,21 @@ fn a_service_selects_what_has_all_of_its_labels() {
     assert_eq!(names(&cluster, dns), Vec::<WorkloadName>::new());
     assert_eq!(of(&cluster, "n", "dns"), ["nowhere"]);
 }
+
+#[test]
+fn the_labels_of_pods_count_as_well_as_their_template_until_they_are_finished() {
+    let text = r#"
+{apiVersion: apps/v1, kind: StatefulSet, metadata: {namespace: n, name: set}, spec: {selector: {matchLabels: {app: set}}, template: {metadata: {labels: {app: set}}, spec: {containers: [{name: main}]}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: set-0, labels: {app: set, more: x}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: set, uid: u}]}, spec: {nodeName: one}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: set-1, labels: {app: set, more: y}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: set, uid: u}]}, spec: {nodeName: one}, status: {phase: Succeeded}}
+"#;
+    let mut read = inventory::parse("inventory.yaml", text).expect("an inventory");
+    let cluster = Cluster::of(&read.take_index());
+    let template: Labels = [("app".to_owned(), "set".to_owned())].into();
+    let mut of_pod = template.clone();
+    of_pod.insert("more".to_owned(), "x".to_owned());
+    let sets = &cluster.workloads[&WorkloadName::new("n", "StatefulSet", "set")].label_sets;
+    assert_eq!(*sets, [template, of_pod].into());
+}

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{Compiled, Place};
-use crate::policy::evaluate::random::{PORTS, addresses, any_policies, any_reading, any_world};
+use crate::policy::evaluate::random::{
+    PORTS, addresses, any_policies, any_reading, any_world, world_of,
+};
 use crate::policy::evaluate::{Connection, End, Evaluator, PortSet, Reading, Way, World};
 
 /// Everything that can be at an end: what the plain evaluator calls it, and where the compiled one has it.
@@ -72,6 +75,8 @@ proptest! {
                     let asked = format!("{client:?} {client_address} -> {server:?} {server_address} {protocol} {port}");
                     prop_assert_eq!(&compiled.verdict(*from, *to, protocol, port), &verdict, "{}", &asked);
                     prop_assert_eq!(compiled.passes(*from, *to, protocol, port), verdict.allowed(), "{}", &asked);
+                    prop_assert_eq!(compiled.isolated(Way::Egress, *from), verdict.egress.isolated, "{}", &asked);
+                    prop_assert_eq!(compiled.isolated(Way::Ingress, *to), verdict.ingress.isolated, "{}", &asked);
                 }
             }
         }
@@ -137,4 +142,27 @@ proptest! {
             }
         }
     }
+}
+
+/// The API server takes no such policy, but one that is read from a file may be so.
+#[test]
+fn an_exception_beyond_its_block_changes_nothing() {
+    let block = json!({"cidr": "10.0.0.0/29", "except": ["9.0.0.0/8", "10.0.1.0/24"]});
+    let spec = json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": block}]}]});
+    let policy = json!({"metadata": {"namespace": "a", "name": "p"}, "spec": spec});
+    let policies: [NetworkPolicy; 1] = [serde_json::from_value(policy).unwrap()];
+    let world = world_of(json!([{
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "db"}, "spec": {"nodeName": "one"},
+        "status": {"podIP": "10.9.0.1"},
+    }]));
+    let compiled = Compiled::new(&world, &policies, Reading::default());
+    let (id, _) = world.pods().next().expect("a pod");
+    let (_, db) = compiled.places(id)[0];
+    let reached = |address: &str| {
+        let client = compiled.outside(address.parse().unwrap());
+        compiled.passes(client, db, Protocol::Tcp, 80)
+    };
+    let within = ["10.0.0.0", "10.0.0.7"].map(reached);
+    let beyond = ["9.255.255.255", "10.0.0.8", "10.0.0.255", "10.0.1.0"].map(reached);
+    assert_eq!((within, beyond), ([true; 2], [false; 4]));
 }
