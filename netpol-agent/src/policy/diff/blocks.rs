@@ -6,7 +6,7 @@ use crate::policy::evaluate::{Block, Place};
 
 /// The coarsest blocks that lie in one block of each list, with their places in both. Each list covers the same
 /// families, in order and without overlap; since blocks are prefixes, of two that meet one lies in the other.
-pub(super) fn common(one: &[Block], other: &[Block]) -> Vec<(IpNet, Place, Place)> {
+pub(in crate::policy) fn common(one: &[Block], other: &[Block]) -> Vec<(IpNet, Place, Place)> {
     let mut common = Vec::with_capacity(one.len().max(other.len()));
     let (mut first, mut second) = (one.iter().peekable(), other.iter().peekable());
     while let (Some(a), Some(b)) = (first.peek(), second.peek()) {

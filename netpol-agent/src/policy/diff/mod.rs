@@ -7,7 +7,7 @@
 //! Both ends have a say in a connection. Where a change at one end changes nothing because the other end denies the
 //! connection before and after, it is *latent*: no difference yet, but one as soon as the other end changes.
 
-mod blocks;
+pub(super) mod blocks;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

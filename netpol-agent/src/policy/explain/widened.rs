@@ -1,12 +1,12 @@
 //! What one side of connections gains and loses between two sets of policies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netpol_common::names::WorkloadName;
 
 use super::Scene;
+use crate::policy::diff::blocks;
 use crate::policy::evaluate::{Compiled, Place, PortSet, Way};
 
 /// The other end of what changed.
@@ -103,11 +103,10 @@ fn others(
             names.insert(Other::Workload(member.workload.clone()));
         }
     }
-    for (address, net) in nets(way, (before, after)) {
-        let both = (
-            before.outside(address).kind(),
-            after.outside(address).kind(),
-        );
+    // By the places that blocks have, not by their first addresses: the first of all stands for one that is not known.
+    let blocks = [before, after].map(|compiled| compiled.blocks(way, true));
+    for (net, then, now) in blocks::common(&blocks[0], &blocks[1]) {
+        let both = (then.kind(), now.kind());
         others.entry(both).or_default().insert(Other::Net(net));
     }
     others
@@ -115,20 +114,4 @@ fn others(
 
 fn is_node(scene: &Scene<'_>, host_network: bool) -> bool {
     host_network && scene.reading.host_network_is_node
-}
-
-/// Blocks that hold no address which either set of policies treats unlike the block's first one, by that address.
-fn nets(way: Way, (before, after): (&Compiled, &Compiled)) -> BTreeMap<IpAddr, IpNet> {
-    let mut nets: BTreeMap<IpAddr, IpNet> = BTreeMap::new();
-    let blocks = before
-        .blocks(way, true)
-        .into_iter()
-        .chain(after.blocks(way, true));
-    for block in blocks {
-        let known = nets.entry(block.net.network()).or_insert(block.net);
-        if block.net.prefix_len() > known.prefix_len() {
-            *known = block.net;
-        }
-    }
-    nets
 }
