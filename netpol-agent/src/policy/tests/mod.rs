@@ -11,6 +11,7 @@ mod judge;
 mod lasting;
 mod least;
 mod models;
+mod nodes;
 mod order;
 mod promises;
 mod services;

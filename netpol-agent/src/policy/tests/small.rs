@@ -298,7 +298,7 @@ fn a_rejected_edge_that_a_wider_rule_holds_is_told() {
 }
 
 /// A workload's edge with somebody else.
-fn with(client: Peer, server: Peer) -> EdgeId {
+pub(super) fn with(client: Peer, server: Peer) -> EdgeId {
     EdgeId {
         client,
         server,
@@ -308,7 +308,7 @@ fn with(client: Peer, server: Peer) -> EdgeId {
 }
 
 /// A graph of edges, each with evidence that both ends saw them established, but for what `change` makes of it.
-fn changed(edges: &[EdgeId], change: impl Fn(&mut Evidence)) -> FlowGraph {
+pub(super) fn changed(edges: &[EdgeId], change: impl Fn(&mut Evidence)) -> FlowGraph {
     let edges = edges.iter().map(|edge| {
         let mut evidence = seen("web", "api", 80, 1).1;
         change(&mut evidence);
