@@ -1,9 +1,10 @@
-//! The allocator of programs that run for long with many threads: how soon it gives memory back.
+//! What our programs allocate with, and how soon it gives memory back.
 
 use std::ffi::{c_int, c_long};
 
 /// The C library's keeps what an aggregator's threads have freed in many places, from which it hardly goes back: half as much
-/// memory again for a cluster of 100,000 pods, and more processor time (`cargo xtask bench aggregator`).
+/// memory again for a cluster of 100,000 pods, and more processor time (`cargo xtask bench aggregator`). The policies of a
+/// large cluster are many small things, which it takes longer for, too (`cargo xtask bench policy`).
 pub use mimalloc::MiMalloc as Allocator;
 
 /// `mi_option_purge_delay` of mimalloc 2 and 3.

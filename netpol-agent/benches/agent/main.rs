@@ -2,8 +2,8 @@
 //!
 //! The real program, in a memory control group of its own, on a node made of network namespaces: 110 pods with veths, and
 //! 10,010 edges between them and the rest of the cluster, every one made by a connection; then 1,000 new connections a
-//! second, all of edges that are known, while every pod keeps one open. The agent reads its node and pods from a double of the API server and delivers to one
-//! of the aggregator over TLS, both in this process; its metrics are scraped every 15 s.
+//! second, all of edges that are known, while every pod keeps one open. The agent reads its node and pods from a double of
+//! the API server and delivers to one of the aggregator over TLS, both in this process; its metrics are scraped every 15 s.
 //!
 //! `cgroup_mib` is what the kubelet calls the working set, the kernel's maps included: what the group uses less what it has of
 //! files that nobody uses. `rss_mib` is what the process has resident (`VmRSS`), the pages of its program included; the peak

@@ -10,9 +10,8 @@ mod measure;
 mod synthesis;
 mod verdicts;
 
-/// What the programs allocate with.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: netpol_agent::allocator::Allocator = netpol_agent::allocator::Allocator;
 
 /// A part of the benchmark, by name.
 type Part = (&'static str, fn());

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-/// As in `netpol-agent`: the policies of a large cluster are many small things (`cargo xtask bench policy`).
+use netpol_agent::allocator::Allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     netpol_agent::cli::kubectl::run()

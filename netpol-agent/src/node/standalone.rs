@@ -160,8 +160,8 @@ pub fn run(options: &StandaloneOptions) -> Result<(), StandaloneError> {
     runtime.block_on(observe(options))
 }
 
-/// Has the kernel give this process pages of the usual size only. The allocator asks for huge ones, which pay where there is
-/// much to be kept; here most of each would lie idle.
+/// Has the kernel give this process pages of the usual size only, also where nobody set `MIMALLOC_ALLOW_THP`, which holds
+/// earlier. Of huge ones, which some kernels give unasked, most would lie idle here.
 fn spare_memory() {
     if let Err(errno) = nix::sys::prctl::set_thp_disable(true) {
         debug!("huge pages stay as they are: {errno}");
