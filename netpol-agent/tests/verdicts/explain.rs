@@ -7,20 +7,13 @@ use std::path::Path;
 
 use expect_test::expect_file;
 
-use super::Case;
+use super::{Case, common};
 
 /// Seven web servers of which the last is another release, an API whose named port differs from pod to pod, a
 /// database at zero, an agent on its nodes' network, one pod of IPv6 only, and one that no label tells apart.
-const CLUSTER: &str = r#"
-{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}
----
-{apiVersion: v1, kind: Namespace, metadata: {name: ops, labels: {team: b}}}
----
-{apiVersion: v1, kind: Node, metadata: {name: one}, status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}}
----
-{apiVersion: v1, kind: Node, metadata: {name: two}, status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}}
----
-apiVersion: v1
+const CLUSTER: &str = concat!(
+    common!(),
+    r#"apiVersion: v1
 kind: Pod
 metadata: {name: api-1, namespace: shop, labels: {app: api}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: api, uid: a}]}
 spec: {nodeName: one, containers: [{name: m, ports: [{name: http, containerPort: 8080}]}]}
@@ -31,17 +24,6 @@ kind: Pod
 metadata: {name: api-2, namespace: shop, labels: {app: api}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: api, uid: a}]}
 spec: {nodeName: two, containers: [{name: m, ports: [{name: http, containerPort: 9090}, {name: dns, containerPort: 53, protocol: UDP}]}]}
 status: {podIP: 10.1.1.2, phase: Running}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: db, namespace: shop}
-spec: {replicas: 0, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: m, ports: [{name: sql, containerPort: 5432}]}]}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: agent-x, namespace: ops, labels: {app: agent}, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: agent, uid: d}]}
-spec: {nodeName: one, hostNetwork: true}
-status: {podIP: 192.168.0.1, phase: Running}
 ---
 apiVersion: v1
 kind: Pod
@@ -84,7 +66,8 @@ spec: {clusterIP: 10.96.0.7, selector: {app: api}, ports: [{name: http, port: 80
 {apiVersion: v1, kind: Service, metadata: {name: none, namespace: shop}, spec: {clusterIP: 10.96.0.8, ports: [{port: 80}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: nobody, namespace: shop}, spec: {clusterIP: 10.96.0.9, selector: {app: nobody}, ports: [{port: 80}]}}
-"#;
+"#
+);
 
 fn web(number: usize) -> String {
     let canary = if number == 7 { ", release: canary" } else { "" };

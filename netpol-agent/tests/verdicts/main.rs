@@ -11,24 +11,39 @@ use std::path::PathBuf;
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-/// A shop: a web server of two pods, an API whose named port differs from pod to pod, a database at zero, a
-/// CronJob between runs, an agent on its node's network, and a service in front of the API.
-const SHOP: &str = r#"
+/// Two namespaces on two nodes, a database at zero, and an agent on its node's network.
+macro_rules! common {
+    () => {
+        r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: ops, labels: {team: b}}}
 ---
-apiVersion: v1
-kind: Node
-metadata: {name: one}
-status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+{apiVersion: v1, kind: Node, metadata: {name: one}, status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: two}, status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db, namespace: shop}
+spec: {replicas: 0, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: m, ports: [{name: sql, containerPort: 5432}]}]}}}
 ---
 apiVersion: v1
-kind: Node
-metadata: {name: two}
-status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}
+kind: Pod
+metadata: {name: agent-x, namespace: ops, labels: {app: agent}, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: agent, uid: d}]}
+spec: {nodeName: one, hostNetwork: true}
+status: {podIP: 192.168.0.1, phase: Running}
 ---
-apiVersion: v1
+"#
+    };
+}
+use common;
+
+/// A shop: a web server of two pods, an API whose named port differs from pod to pod, a database at zero, a
+/// CronJob between runs, an agent on its node's network, and a service in front of the API.
+const SHOP: &str = concat!(
+    common!(),
+    r#"apiVersion: v1
 kind: Pod
 metadata: {name: web-1, namespace: shop, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: web, uid: u}]}
 spec: {nodeName: one}
@@ -52,27 +67,17 @@ metadata: {name: api-2, namespace: shop, labels: {app: api}, ownerReferences: [{
 spec: {nodeName: two, containers: [{name: m, ports: [{name: http, containerPort: 9090}]}]}
 status: {podIP: 10.1.0.4, phase: Running}
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: db, namespace: shop}
-spec: {replicas: 0, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: m, ports: [{name: sql, containerPort: 5432}]}]}}}
----
 apiVersion: batch/v1
 kind: CronJob
 metadata: {name: backup, namespace: ops}
 spec: {schedule: "0 3 * * *", jobTemplate: {spec: {template: {metadata: {labels: {app: backup}}}}}}
 ---
 apiVersion: v1
-kind: Pod
-metadata: {name: agent-x, namespace: ops, labels: {app: agent}, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: agent, uid: d}]}
-spec: {nodeName: one, hostNetwork: true}
-status: {podIP: 192.168.0.1, phase: Running}
----
-apiVersion: v1
 kind: Service
 metadata: {name: api, namespace: shop}
 spec: {clusterIP: 10.96.0.7, selector: {app: api}, ports: [{name: http, port: 80, targetPort: http}]}
-"#;
+"#
+);
 
 /// Policies over the shop: the API takes its port `http` from web; the database its port `sql` from the API and from
 /// ops, and UDP from one range.
