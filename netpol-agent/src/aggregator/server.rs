@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use super::door::Door;
 use super::limits::Limits;
 
-/// Bytes of a request's header at most.
-const HEADER: usize = 32 << 10;
+/// Bytes of a request's header at most, and of what is read ahead: every idle connection keeps as many.
+const HEADER: usize = 8 << 10;
 
 /// A server at work.
 #[derive(Debug)]

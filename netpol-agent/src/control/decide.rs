@@ -1,6 +1,5 @@
 //! From what is known to what is to be written.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -23,7 +22,7 @@ use crate::crd::{LearnedPolicyStatus, Observation, ProposedPolicy, limits};
 use crate::policy::against::coverage::Coverage as Judge;
 use crate::policy::evaluate::{Compiled, Reading, World};
 use crate::policy::model::NAMESPACE;
-use crate::policy::{Cluster, OptionsFor, Synthesiser};
+use crate::policy::{Cluster, OptionsFor, Synthesis};
 
 /// What is remembered from decision to decision. Losing it loses nothing but patience: failures are counted anew.
 #[derive(Clone, Debug, Default)]
@@ -120,22 +119,19 @@ fn learn(
         ..OptionsFor::default()
     };
     let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
-    let synthesiser = Synthesiser::new(Cow::Borrowed(cluster), Cow::Borrowed(&options));
-    let mut synthesiser = synthesiser.without_evidence();
-    synthesiser.learn_all(facts.graph);
+    let synthesis = Synthesis::of(facts.graph, cluster, &options).without_evidence();
     for subject in subjects.iter_mut() {
         subject.knowledge = known.remove(&subject.workload).unwrap_or_default();
         subject.choose(facts.labels.get(&subject.workload));
     }
-    propose::from_learned(subjects, synthesiser.proposal());
+    propose::from_learned(subjects, synthesis.proposal());
     for subject in subjects {
         match (subject.is_plain(), subject.way.proposes) {
             (true, false) => {}
-            (true, true) => subject.edges = synthesiser.learned_edges_of(&subject.workload),
+            (true, true) => subject.edges = synthesis.learned_edges_of(&subject.workload),
             (false, _) => {
-                let learned = synthesiser.learned_edges(&subject.workload);
-                let rejected = synthesiser.rejected_edges(&subject.workload);
-                subject.settle((learned, rejected), facts, cluster);
+                let edges = synthesis.edges_of(&subject.workload);
+                subject.settle((edges.learned, edges.rejected), facts, cluster);
             }
         }
     }

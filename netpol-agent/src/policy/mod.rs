@@ -64,6 +64,6 @@ pub use model::{
 pub use names::{other_name, policy_names};
 pub use options::{Dns, OneWay, Options, OptionsFor};
 pub use rules::Excess;
-pub use synthesis::{synthesise, synthesise_for};
+pub use synthesis::{EdgesOf, Synthesis, synthesise, synthesise_for};
 pub use synthesiser::Synthesiser;
 pub use widening::Widening;

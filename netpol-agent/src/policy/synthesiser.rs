@@ -51,13 +51,6 @@ impl<'a> Synthesiser<'a> {
         }
     }
 
-    /// Proposes policies without the edges that they rest on.
-    #[must_use]
-    pub fn without_evidence(mut self) -> Self {
-        self.proposer.bare = true;
-        self
-    }
-
     /// Makes no rule of these edges at these ends from now on.
     pub(super) fn leave_out(&mut self, edges: LeftOutEdges) {
         self.proposer.left_out = edges;
@@ -76,46 +69,6 @@ impl<'a> Synthesiser<'a> {
                 (name, both.into_iter().flatten().collect())
             });
         learned.collect()
-    }
-
-    /// The edges that make rules of a workload's policy, in the order of [`Direction::ALL`]; without the DNS traffic that
-    /// options allow besides.
-    #[must_use]
-    pub fn learned_edges(&self, workload: &WorkloadName) -> [BTreeSet<EdgeId>; 2] {
-        let place = self.proposer.workloads.get_index_of(workload);
-        let lessons = place.map(|place| &self.lessons[place]);
-        Direction::ALL.map(|direction| {
-            let learned = lessons.into_iter();
-            let learned = learned.flat_map(|lessons| lessons.learned(direction));
-            learned
-                .map(|one| EdgeId::clone(&one.support.edge))
-                .collect()
-        })
-    }
-
-    /// The edges that would make rules of a workload's policy if nobody had rejected them, in the order of
-    /// [`Direction::ALL`].
-    #[must_use]
-    pub fn rejected_edges(&self, workload: &WorkloadName) -> [BTreeSet<EdgeId>; 2] {
-        let place = self.proposer.workloads.get_index_of(workload);
-        let lessons = place.map(|place| &self.lessons[place]);
-        Direction::ALL.map(|direction| {
-            let lessons = lessons.into_iter();
-            let rejected = lessons.flat_map(|lessons| lessons.rejected(direction));
-            rejected.map(|edge| EdgeId::clone(edge)).collect()
-        })
-    }
-
-    /// How many edges make rules of a workload's policy, each direction's counted by itself.
-    #[must_use]
-    pub fn learned_edges_of(&self, workload: &WorkloadName) -> usize {
-        let place = self.proposer.workloads.get_index_of(workload);
-        let count = |place: usize| {
-            let lessons = &self.lessons[place];
-            let of = |direction| lessons.learned(direction).len();
-            Direction::ALL.into_iter().map(of).sum()
-        };
-        place.map_or(0, count)
     }
 
     /// Takes in an edge, in place of what was known of it. Tells which workloads' policies may be others now, and by

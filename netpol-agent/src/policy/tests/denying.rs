@@ -15,8 +15,8 @@ use crate::policy::finding::Finding;
 use crate::policy::model::{PolicyPeer, Rule};
 use crate::policy::options::{OptionsFor, RejectedEdge};
 use crate::policy::{
-    Cluster, Dns, NAMESPACE, OneWay, Options, Proposal, Synthesiser, Widening, synthesise,
-    synthesise_for,
+    Cluster, Dns, NAMESPACE, OneWay, Options, Proposal, Synthesis, Synthesiser, Widening,
+    synthesise, synthesise_for,
 };
 
 const PLAIN: [(&str, &str, u16); 2] = [("web", "api", 80), ("web", "dns", 53)];
@@ -138,8 +138,15 @@ fn a_workload_of_which_every_edge_is_rejected_is_closed() {
         Synthesiser::new(Cow::Borrowed(&cluster), Cow::Owned(options.clone().into()));
     synthesiser.learn(&edge, &evidence);
     assert_eq!(synthesiser.proposal(), proposal);
-    let [ingress, egress] = synthesiser.rejected_edges(&deployment("web"));
-    assert_eq!((ingress, egress), ([].into(), [edge].into()));
+    let learned = FlowGraph {
+        edges: [(edge.clone().into(), evidence)].into(),
+        ..FlowGraph::default()
+    };
+    let options_for = options.clone().into();
+    let synthesis = Synthesis::of(&learned, &cluster, &options_for);
+    let edges = synthesis.edges_of(&deployment("web"));
+    assert_eq!(edges.rejected, [[].into(), [edge].into()]);
+    assert_eq!(edges.learned, [[].into(), [].into()]);
     let unseen = synthesise(&graph(&[]), &cluster, &options);
     assert_eq!(names(&unseen), [""; 0]);
     assert_eq!(left_alone(&unseen), ["api", "idle", "web"]);

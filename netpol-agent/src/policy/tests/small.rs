@@ -15,8 +15,8 @@ use crate::policy::finding::Finding;
 use crate::policy::model::{Basis, PolicyPeer};
 use crate::policy::options::{OneWay, OptionsFor, Peers, Ranges, RejectedEdge};
 use crate::policy::{
-    Cluster, Direction, Dns, Options, Policy, Proposal, Synthesiser, Widening, synthesise,
-    synthesise_for,
+    Cluster, Direction, Dns, Options, Policy, Proposal, Synthesis, Synthesiser, Widening,
+    synthesise, synthesise_for,
 };
 
 /// Deployments of one namespace, each selected by its name.
@@ -440,11 +440,11 @@ fn an_edge_names_whose_policies_change() {
 fn learned_edges_are_told_by_direction() {
     let cluster = cluster(&["api", "db", "web"]);
     let options = OptionsFor::default();
-    let mut synthesiser = Synthesiser::new(Cow::Borrowed(&cluster), Cow::Borrowed(&options));
+    let mut graph = FlowGraph::default();
     let edges = [("web", "api", 80), ("web", "api", 81), ("api", "db", 90)];
     let edges = edges.map(|(client, server, port)| {
         let (edge, evidence) = seen(client, server, port, 1);
-        synthesiser.learn(&edge, &evidence);
+        graph.edges.insert(edge.clone().into(), evidence);
         edge
     });
     let (mut refused, mut evidence) = seen("web", "db", 99, 1);
@@ -452,15 +452,16 @@ fn learned_edges_are_told_by_direction() {
         view.as_mut().expect("both saw it").counts.established = 0;
     }
     refused.protocol = Protocol::Sctp;
-    synthesiser.learn(&refused, &evidence);
+    graph.edges.insert(refused.into(), evidence);
     let [first, second, third] = edges;
-    let told = |name| synthesiser.learned_edges(&deployment(name));
+    let synthesis = Synthesis::of(&graph, &cluster, &options);
+    let told = |name| synthesis.edges_of(&deployment(name)).learned;
     let both = BTreeSet::from([first, second]);
     assert_eq!(told("web"), [BTreeSet::new(), both.clone()]);
     assert_eq!(told("api"), [both, [third.clone()].into()]);
     assert_eq!(told("db"), [[third].into(), BTreeSet::new()]);
     assert_eq!(told("nobody"), [BTreeSet::new(), BTreeSet::new()]);
-    let number = |name| synthesiser.learned_edges_of(&deployment(name));
+    let number = |name| synthesis.learned_edges_of(&deployment(name));
     let names = ["web", "api", "db", "nobody"];
     assert_eq!(names.map(number), [2, 3, 1, 0]);
 }
