@@ -296,6 +296,14 @@ impl Spot {
         }
     }
 
+    /// The family of its address.
+    pub(super) fn family(&self) -> &'static str {
+        match self.address.is_ipv4() {
+            true => "IPv4",
+            false => "IPv6",
+        }
+    }
+
     /// Whether both speak the same family.
     pub(super) fn speaks_with(&self, other: &Self) -> bool {
         self.address.is_ipv4() == other.address.is_ipv4()

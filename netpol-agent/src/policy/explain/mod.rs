@@ -194,11 +194,7 @@ fn answer(scene: &Scene<'_>, question: &Question<'_>, pair: &Pair<'_>) -> Answer
     Answer {
         clients: names(&pair.clients),
         servers: names(&pair.servers),
-        families: [match pair.client.address.is_ipv4() {
-            true => "IPv4",
-            false => "IPv6",
-        }]
-        .into(),
+        families: pair.families.clone(),
         allowed: verdict.allowed(),
         egress: side_answer(scene, &connection, Way::Egress, pair, &verdict.egress),
         ingress: side_answer(scene, &connection, Way::Ingress, pair, &verdict.ingress),

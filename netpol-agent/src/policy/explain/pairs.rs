@@ -1,6 +1,6 @@
 //! Which clients and servers are judged alike, so that one of each is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ends::{Spot, Who};
 use crate::policy::evaluate::Place;
@@ -12,6 +12,8 @@ pub(super) struct Pair<'s> {
     pub(super) server: &'s Spot,
     pub(super) clients: Vec<&'s Spot>,
     pub(super) servers: Vec<&'s Spot>,
+    /// The families of addresses that any of them speak with each other.
+    pub(super) families: BTreeSet<&'static str>,
 }
 
 /// What tells pairs apart: whose places they are, whether it is a pod and itself, and whether the client is the
@@ -32,9 +34,11 @@ pub(super) fn alike<'s>(from: &'s [Spot], to: &'s [Spot]) -> Vec<Pair<'s>> {
                 server,
                 clients: Vec::new(),
                 servers: Vec::new(),
+                families: BTreeSet::new(),
             });
             keep(&mut pair.clients, client);
             keep(&mut pair.servers, server);
+            pair.families.insert(client.family());
         }
     }
     let others = groups.keys().any(|(.., itself, _)| !itself);

@@ -100,6 +100,70 @@ fn what_is_said_of_both_families_is_said_once() {
     assert_eq!(answer.families, ["IPv4", "IPv6"].into());
 }
 
+/// The headings of the answers.
+fn headings(explanation: &Explanation) -> Vec<String> {
+    let text = explanation.to_string();
+    let lines = text.lines().skip(1).filter(|line| line.contains(" -> "));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_no_block_tells_apart_is_of_both_families() {
+    let objects = [
+        pod("web", &["10.0.0.1", "fd00::1"]),
+        of_set(pod("db-0", &["10.0.0.2", "fd00::2"])),
+        of_set(pod("db-1", &["10.0.0.3", "fd00::3"])),
+        of_set(pod("db-2", &["10.0.0.4"])),
+    ];
+    let only = |name: &str, rules: Value| {
+        let selector = json!({"matchLabels": {"name": name}});
+        let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": rules});
+        policy(name, &spec)
+    };
+    let other = json!({"ipBlock": {"cidr": "192.0.2.0/24"}});
+    let policies = [
+        only("db-1", json!([{"from": [other]}])),
+        only("db-2", json!([])),
+    ];
+    let explanation = explained(&objects, &policies, ("a/web", "a/db"), 80);
+    let told = [
+        "a/web -> a/db-0 over IPv4 and IPv6: allowed",
+        "a/web -> a/db-1 over IPv4 and IPv6: denied",
+        "a/web -> a/db-2 over IPv4: denied",
+    ];
+    assert_eq!(headings(&explanation), told);
+}
+
+#[test]
+fn a_block_of_one_family_decides_for_that_family_only() {
+    let objects = [
+        pod("web", &["10.0.0.1", "fd00::1"]),
+        pod("db", &["10.0.0.2", "fd00::2"]),
+    ];
+    for (block, allowed, denied) in [
+        ("10.0.0.0/24", "IPv4", "IPv6"),
+        ("fd00::/64", "IPv6", "IPv4"),
+    ] {
+        let rules = json!([{"from": [{"ipBlock": {"cidr": block}}]}]);
+        let policies = [ingress_of("db", &rules)];
+        let explanation = explained(&objects, &policies, ("a/web", "a/db"), 80);
+        let mut told = [
+            format!("a/web -> a/db over {allowed}: allowed"),
+            format!("a/web -> a/db over {denied}: denied"),
+        ];
+        told.sort();
+        let mut headings = headings(&explanation);
+        headings.sort();
+        assert_eq!(headings, told);
+        assert!(!explanation.allowed);
+        let text = explanation.to_string();
+        assert!(
+            text.contains("for some of their pods or addresses only"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn a_policy_has_rules_in_the_directions_that_it_is_about() {
     let rules = |types: Value| {
