@@ -65,7 +65,7 @@ fn subjects<'a>(
 ) -> Vec<Subject<'a>> {
     let is_there = |name: &WorkloadName| {
         let known = cluster.workloads.get(name);
-        known.is_some_and(|known| !known.host_network)
+        known.is_some_and(|known| !known.host_network) && !settings.uninstalls(name)
     };
     let writes = |name: &WorkloadName| !facts.namespace(&name.namespace).terminating;
     let own = names

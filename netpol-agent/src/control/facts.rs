@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use netpol_common::names::cluster::UNINSTALL_JOB;
 use netpol_common::names::{ObjectName, WorkloadName};
 
 use crate::crd::{LearnedPolicySpec, LearnedPolicyStatus, Mode};
@@ -101,7 +102,7 @@ pub struct Settings {
     pub armed: SignedDuration,
     /// How long a proposal without a spec outlives its workload.
     pub linger: SignedDuration,
-    /// The same for a pod without an owner, which rarely comes back.
+    /// The same for a pod without an owner, which rarely comes back, and for a proposal of which nothing was ever said.
     pub linger_of_pods: SignedDuration,
 }
 
@@ -118,6 +119,16 @@ impl Default for Settings {
             linger: SignedDuration::from_hours(7 * 24),
             linger_of_pods: SignedDuration::from_hours(1),
         }
+    }
+}
+
+impl Settings {
+    /// Whether a workload is what takes netpol away: the controller ends before it could say anything of it.
+    #[must_use]
+    pub(super) fn uninstalls(&self, workload: &WorkloadName) -> bool {
+        workload.namespace == self.own_namespace
+            && workload.kind == "Job"
+            && workload.name == UNINSTALL_JOB
     }
 }
 

@@ -8,7 +8,8 @@ use super::change::{Change, Step};
 use super::facts::{Facts, Proposal, Settings};
 use super::subject::Subject;
 
-/// What is to be done about proposals that no workload has.
+/// What is to be done about proposals that no workload has. Of those that were never answered, ours are the ones without a
+/// `spec`: the controller ended before it answered, and the workload meanwhile.
 pub(super) fn changes(
     facts: &Facts<'_>,
     settings: &Settings,
@@ -16,8 +17,8 @@ pub(super) fn changes(
 ) -> Vec<Change> {
     let taken: BTreeSet<&ObjectName> = subjects.iter().map(|subject| &subject.name).collect();
     let orphans = facts.proposals.iter().filter(|(name, known)| {
-        let answered = known.status.workload_ref.is_some();
-        answered && !taken.contains(name) && !facts.namespace(&name.namespace).terminating
+        let ours = known.status.workload_ref.is_some() || known.spec.is_none();
+        ours && !taken.contains(name) && !facts.namespace(&name.namespace).terminating
     });
     orphans
         .filter_map(|(name, known)| {
@@ -42,7 +43,7 @@ fn step(known: &Proposal, facts: &Facts<'_>, settings: &Settings) -> Option<Step
         .as_ref()
         .is_some_and(|spec| *spec != Default::default());
     let kind = known.status.workload_ref.as_ref();
-    let linger = match kind.is_some_and(|workload| workload.kind == "Pod") {
+    let linger = match kind.is_none_or(|workload| workload.kind == "Pod") {
         true => settings.linger_of_pods,
         false => settings.linger,
     };

@@ -164,3 +164,51 @@ async fn a_namespace_that_is_being_deleted_is_left_alone() {
     lab.decisions(5).await;
     assert_eq!(lab.written(), before);
 }
+
+/// A Job and its pod.
+fn job(namespace: &str, name: &str) -> String {
+    let labels = format!("{{app: {name}}}");
+    format!(
+        "{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: {namespace}, uid: j-{namespace}}}}}\n---\n\
+         {{apiVersion: v1, kind: Pod, metadata: {{name: {name}-x, namespace: {namespace}, uid: p-{namespace}, labels: {labels}, \
+         ownerReferences: [{{apiVersion: batch/v1, kind: Job, name: {name}, uid: j-{namespace}, controller: true}}]}}, \
+         spec: {{nodeName: n1, containers: []}}, status: {{phase: Running}}}}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_controller_proposed_and_did_not_live_to_answer_is_found_by_the_next_one() {
+    let mut lab = Lab::start().await;
+    lab.until("web is learned", |lab| {
+        lab.status(WEB).holds(Type::Complete)
+    })
+    .await;
+    let fails = Misbehaviour::Status(500);
+    let fault = Fault::of("apply", "learnedpolicies", fails);
+    lab.server.misbehave(fault);
+    lab.server
+        .apply_text(&job("netpol-system", "netpol-uninstall"));
+    lab.server.apply_text(&job("shop", "run"));
+    lab.until("the Job's proposal is made", |lab| {
+        lab.proposal("run-job")["metadata"]["uid"].is_string()
+    })
+    .await;
+    lab.decisions(3).await;
+    lab.stop();
+    assert!(lab.proposal("run-job")["status"].is_null());
+    // What Helm runs ends the controller: its proposal would stay as it was made.
+    let all = lab.server.all("learnedpolicies");
+    let elsewhere = all
+        .iter()
+        .filter(|one| one["metadata"]["namespace"] != "shop");
+    assert_eq!(elsewhere.count(), 0);
+
+    lab.server.delete("pods", "shop", "run-x");
+    lab.server.delete("jobs", "shop", "run");
+    lab.server.world().faults.clear();
+    lab.start_anew().await;
+    lab.until("it is known to be gone", |lab| {
+        lab.status("run-job").gone_since.is_some()
+    })
+    .await;
+}

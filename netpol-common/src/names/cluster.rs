@@ -12,6 +12,8 @@ pub const VIEWER_ACCOUNT: &str = "netpol-viewer";
 pub const AGENT_DAEMON_SET: &str = "netpol-agent";
 /// The Deployment of the aggregator.
 pub const AGGREGATOR_DEPLOYMENT: &str = "netpol-aggregator";
+/// The Job that Helm runs before it uninstalls.
+pub const UNINSTALL_JOB: &str = "netpol-uninstall";
 /// The Service in front of the aggregator.
 pub const AGGREGATOR_SERVICE: &str = "netpol-aggregator";
 /// The port on which the aggregator serves its API, over TLS.

@@ -1,5 +1,6 @@
 //! What the chart has done before Helm uninstalls.
 
+use netpol_common::names::cluster::UNINSTALL_JOB;
 use serde_json::{Value, json};
 use xtask::deploy::chart::Rendered;
 
@@ -44,7 +45,7 @@ fn everything_of_the_hook_goes_with_it() {
 
 #[test]
 fn the_hook_has_no_rights_on_its_node() {
-    let job = document(&documents(&hooks(|_| ())), "Job", "netpol-uninstall");
+    let job = document(&documents(&hooks(|_| ())), "Job", UNINSTALL_JOB);
     let pod = &job["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     let container = &pod["containers"][0]["securityContext"];
@@ -59,7 +60,7 @@ fn people_may_do_without_the_hook_and_say_what_it_does() {
         values["uninstall"]["leaveNodes"] = true.into();
         values["uninstall"]["timeout"] = "20m".into();
     });
-    let job = document(&documents(&changed), "Job", "netpol-uninstall");
+    let job = document(&documents(&changed), "Job", UNINSTALL_JOB);
     let variables = &job["spec"]["template"]["spec"]["containers"][0]["env"];
     let value = |name: &str| {
         let all = variables.as_array().expect("an environment").iter();

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use netpol_common::names::WorkloadName;
 
 use super::sim::{NEW, Sim, USUAL, name};
+use crate::control::Proposal;
 use crate::crd::{ConditionType as Type, Mode};
 use crate::observe::Losses;
 
@@ -391,4 +392,54 @@ fn a_proposal_outlives_its_workload_for_a_while_or_as_long_as_somebody_wants_som
     sim.settle();
     assert!(!sim.proposals.contains_key(&name("shop/web-deployment")));
     assert!(sim.proposals.contains_key(&name("shop/api-deployment")));
+}
+
+#[test]
+fn what_takes_netpol_away_gets_no_proposal_and_another_job_does() {
+    let mut sim = Sim::new();
+    sim.settle();
+    let before = sim.proposals.len();
+    for (namespace, job) in [
+        ("netpol-system", "netpol-uninstall"),
+        ("netpol-system", "other"),
+        ("shop", "netpol-uninstall"),
+    ] {
+        let labels = format!("{{app.kubernetes.io/name: {job}}}");
+        let text = format!(
+            "{{apiVersion: batch/v1, kind: Job, metadata: {{name: {job}, namespace: {namespace}, uid: j}}, spec: {{template: \
+             {{metadata: {{labels: {labels}}}, spec: {{containers: []}}}}}}}}\n---\n\
+             {{apiVersion: v1, kind: Pod, metadata: {{name: {job}-x, namespace: {namespace}, uid: p-{namespace}-{job}, labels: \
+             {labels}, ownerReferences: [{{apiVersion: batch/v1, kind: Job, name: {job}, uid: j, controller: true}}]}}, spec: \
+             {{nodeName: n1, containers: []}}, status: {{phase: Running}}}}"
+        );
+        for object in crate::inventory::parse("a Job", &text).unwrap().objects {
+            sim.index.apply(object, sim.now);
+        }
+    }
+    sim.settle();
+    assert_eq!(sim.proposals.len(), before + 2);
+    for other in ["netpol-system/other-job", "shop/netpol-uninstall-job"] {
+        assert!(sim.status(other).workload_ref.is_some(), "{other}");
+    }
+}
+
+#[test]
+fn a_proposal_that_nobody_answered_before_its_workload_went_is_forgotten_and_a_persons_is_not() {
+    let mut sim = Sim::new();
+    sim.settle();
+    for (own, spec) in [("run-job", None), ("ahead-job", Some(Default::default()))] {
+        let left = Proposal {
+            uid: own.to_owned(),
+            spec,
+            ..Proposal::default()
+        };
+        sim.proposals.insert(name(&format!("shop/{own}")), left);
+    }
+    assert_eq!(sim.settle(), ["answer shop/run-job"]);
+    assert_eq!(sim.status("shop/run-job").gone_since, Some(sim.now));
+    sim.wait(SignedDuration::from_mins(61));
+    sim.settle();
+    assert!(!sim.proposals.contains_key(&name("shop/run-job")));
+    let persons = &sim.proposals[&name("shop/ahead-job")];
+    assert_eq!(persons.status, Default::default());
 }
