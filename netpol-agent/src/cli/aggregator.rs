@@ -1,6 +1,7 @@
 //! `netpol-agent aggregator`: takes in what the node agents of a cluster deliver.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ pub struct Aggregator {
     )]
     state_dir: PathBuf,
     /// Keep the graph in this PostgreSQL database instead, which two replicas may share:
-    /// postgresql://USER:PASSWORD@HOST[:PORT]/NAME[?sslmode=require]
+    /// postgresql://USER:PASSWORD@HOST[:PORT]/NAME; over TLS, the server's certificate checked, unless it ends in ?sslmode=disable
     #[arg(
         long,
         env = "NETPOL_POSTGRES",
@@ -66,7 +67,16 @@ pub struct Aggregator {
         value_name = "URL",
         value_parser = database
     )]
-    postgres: Option<Database>,
+    postgres: Option<Url>,
+    /// Check PostgreSQL's certificate by the authorities in this file, in PEM, which is read again for every connection
+    /// [default: sslrootcert in the URL, or those that this machine trusts]
+    #[arg(
+        long,
+        env = "NETPOL_POSTGRES_CA",
+        value_name = "FILE",
+        requires = "postgres"
+    )]
+    postgres_ca: Option<PathBuf>,
     /// The name of this replica's pod, by which the Lease says which one leads [default: this machine's name]
     #[arg(long, env = "NETPOL_POD", value_name = "NAME")]
     pod: Option<String>,
@@ -128,8 +138,11 @@ impl Aggregator {
     fn options(self) -> anyhow::Result<Options> {
         let keeping = match self.postgres {
             None => Keeping::Directory(self.state_dir),
-            Some(database) => Keeping::Shared {
-                database,
+            Some(Url(url)) => Keeping::Shared {
+                database: Database::Url {
+                    url,
+                    authorities: self.postgres_ca,
+                },
                 replica: self.pod.map_or_else(host_name, Ok)?,
             },
         };
@@ -157,9 +170,19 @@ impl Aggregator {
     }
 }
 
+/// A URL with a password in it.
+#[derive(Clone)]
+struct Url(String);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Url(_)")
+    }
+}
+
 /// What is wrong with it is told later, without the password in it.
-fn database(url: &str) -> Result<Database, Infallible> {
-    Ok(Database::Url(url.to_owned()))
+fn database(url: &str) -> Result<Url, Infallible> {
+    Ok(Url(url.to_owned()))
 }
 
 /// Every connection is an open file, of which a process may by default have fewer than there are nodes.

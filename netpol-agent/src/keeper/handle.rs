@@ -89,7 +89,7 @@ pub async fn open(
     let opened = tokio::task::spawn_blocking(move || {
         let store = match database {
             Database::File(path) => Store::open(&path),
-            Database::Url(url) => Store::connect(&url),
+            Database::Url { url, authorities } => Store::connect(&url, authorities.as_deref()),
         };
         start(store?, index, &options)
     });

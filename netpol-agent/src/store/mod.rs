@@ -35,8 +35,13 @@ pub struct Store {
 pub enum Database {
     /// An SQLite file; see [`Store::open`].
     File(PathBuf),
-    /// The URL of a PostgreSQL database; see [`Store::connect`]. It may hold a password, and is never shown.
-    Url(String),
+    /// A PostgreSQL database; see [`Store::connect`].
+    Url {
+        /// Its URL, which may hold a password and is never shown.
+        url: String,
+        /// A file of the authorities by which the server's certificate is checked, in PEM, if the URL names none.
+        authorities: Option<PathBuf>,
+    },
 }
 
 /// What a row is of.
@@ -167,6 +172,43 @@ pub enum StoreError {
         /// Why not.
         reason: String,
     },
+    /// A file of authorities that says nothing.
+    #[error(
+        "the authorities of {path}, by which PostgreSQL's certificate is checked, cannot be used: {reason}; it is to hold \
+        certificates in PEM"
+    )]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A certificate that could not be checked.
+    #[error(
+        "this machine trusts no authority by which PostgreSQL's certificate could be checked; name a file of them, in PEM, with \
+        --postgres-ca, NETPOL_POSTGRES_CA or sslrootcert in the URL"
+    )]
+    NoAuthorities,
+    /// A server that does not prove that it is the one that is meant.
+    #[error("PostgreSQL at {place} does not prove that it is the one of the URL: {advice}")]
+    Untrusted {
+        /// The server and database.
+        place: String,
+        /// What to do.
+        advice: &'static str,
+        /// Why not.
+        source: tokio_postgres::Error,
+    },
+    /// A server that does not take the URL's user, password or database.
+    #[error(
+        "PostgreSQL at {place} does not let netpol in; see to the user, the password, the database and sslmode of its URL"
+    )]
+    Refused {
+        /// The server and database.
+        place: String,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
     /// No connection to the server.
     #[error("PostgreSQL at {place} cannot be reached")]
     Unreachable {
@@ -219,16 +261,19 @@ impl Store {
         Ok(Self::new(sqlite::Sqlite::open(path)?))
     }
 
-    /// Connects to the PostgreSQL database of a URL, as libpq understands it: `postgresql://user@host:port/name`, with
-    /// `sslmode` (`disable`, `prefer`, or `require` and above, which all check the server's certificate) and `sslrootcert`.
-    /// Brings its schema up to date. A connection that is lost later is made again when it is needed. This and all that is
+    /// Connects to the PostgreSQL database of a URL, as libpq understands it: `postgresql://user@host:port/name`, and brings
+    /// its schema up to date. A connection that is lost later is made again when it is needed. This and all that is
     /// done with it blocks, so that it does not belong into an asynchronous task: see [`crate::keeper::open`].
+    ///
+    /// TLS is demanded and the server's certificate checked unless `sslmode` says `prefer` (checked too, where the server
+    /// speaks TLS) or `disable`; `require`, `verify-ca` and `verify-full` are all the last of these. The authorities are those of
+    /// `sslrootcert` in the URL, of the file, or of this machine; the file is read again for every connection.
     ///
     /// # Errors
     ///
-    /// A URL that cannot be read, or a database that cannot be reached or used.
-    pub fn connect(url: &str) -> Result<Self, StoreError> {
-        Ok(Self::new(postgres::Postgres::connect(url)?))
+    /// A URL that cannot be read, or a database that cannot be reached or used, or does not prove who it is.
+    pub fn connect(url: &str, authorities: Option<&Path>) -> Result<Self, StoreError> {
+        Ok(Self::new(postgres::Postgres::connect(url, authorities)?))
     }
 
     fn new(storage: impl Storage + 'static) -> Self {
@@ -389,7 +434,10 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Url(_) => f.write_str("Url(_)"),
+            Self::Url { authorities, .. } => f
+                .debug_struct("Url")
+                .field("authorities", authorities)
+                .finish_non_exhaustive(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What was acknowledged outlives the process that did so.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -149,4 +150,44 @@ fn a_password_is_never_told() {
         let help = String::from_utf8_lossy(&help.stdout).into_owned();
         assert!(help.contains("NETPOL_POSTGRES") && !help.contains("s3cret"));
     }
+}
+
+#[test]
+fn a_database_that_is_not_believed_ends_it_with_what_to_do() {
+    let files = tempfile::tempdir().unwrap();
+    let (kubeconfig, authority) = (files.path().join("kubeconfig"), files.path().join("ca.crt"));
+    let text = "{apiVersion: v1, kind: Config, current-context: c, users: [], \
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: c, context: {cluster: c}}]}";
+    std::fs::write(&kubeconfig, text).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["db".to_owned()]).unwrap();
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut asked = [0; 8];
+        client.read_exact(&mut asked).unwrap();
+        client.write_all(b"N").unwrap();
+    });
+    let run = |authority: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netpol-agent"));
+        command.args(["--log", "trace", "aggregator", "--kubeconfig"]);
+        command
+            .arg(&kubeconfig)
+            .env("NETPOL_POSTGRES_CA", authority);
+        let url = format!("postgresql://me:s3cret@127.0.0.1:{port}/netpol");
+        let output = command.env("NETPOL_POSTGRES", url).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(!told.contains("s3cret"), "{told}");
+        told
+    };
+    let told = run(&files.path().join("none.crt"));
+    assert!(told.contains("none.crt") && told.contains("PEM"), "{told}");
+    let told = run(&authority);
+    assert!(
+        told.contains("does not speak TLS") && told.contains("sslmode=disable"),
+        "{told}"
+    );
+    server.join().unwrap();
 }

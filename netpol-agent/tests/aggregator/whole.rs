@@ -137,7 +137,10 @@ async fn replicas_share_a_database_and_one_of_them_leads() {
     let directory = tempfile::tempdir().unwrap();
     let replica = |name: &str| {
         let keeping = Keeping::Shared {
-            database: Database::Url(server.url()),
+            database: Database::Url {
+                url: server.url(),
+                authorities: None,
+            },
             replica: name.to_owned(),
         };
         start(&api, directory.path(), keeping)

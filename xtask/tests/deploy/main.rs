@@ -59,6 +59,7 @@ fn everything(values: &mut Value) {
     values["imagePullSecrets"] = serde_json::json!([{"name": "registry"}]);
     values["aggregator"]["replicas"] = 2.into();
     values["aggregator"]["postgresql"]["secretName"] = "database".into();
+    values["aggregator"]["postgresql"]["caSecretName"] = "authority".into();
     values["aggregator"]["podAnnotations"] = serde_json::json!({"example.org/a": "1"});
     values["aggregator"]["tolerations"] = serde_json::json!([{"operator": "Exists"}]);
     values["agent"]["podAnnotations"] = serde_json::json!({"example.org/a": "1"});

@@ -149,3 +149,37 @@ fn with_a_database_of_its_own_there_is_one_aggregator_at_a_time() {
     assert_eq!(strategy(rendered(|_| ())), (json!("Recreate"), 1));
     assert_eq!(strategy(rendered(everything)), (json!("RollingUpdate"), 0));
 }
+
+#[test]
+fn the_authority_of_the_database_is_mounted_without_what_is_beside_it() {
+    let objects = documents(&rendered(everything));
+    let aggregator = document(&objects, "Deployment", "netpol-aggregator");
+    let pod = &aggregator["spec"]["template"]["spec"];
+    let named = |list: &Value, name: &str| -> Value {
+        let list = list.as_array().expect("a list");
+        let found = list.iter().find(|item| item["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name}")).clone()
+    };
+    let container = &pod["containers"][0];
+    let path = named(&container["env"], "NETPOL_POSTGRES_CA")["value"].clone();
+    let mount = named(&container["volumeMounts"], "postgresql");
+    let volume = named(&pod["volumes"], "postgresql");
+    let file = format!("{}/ca.crt", mount["mountPath"].as_str().expect("a path"));
+    assert_eq!(path, json!(file));
+    // Through a subPath a renewed one would never come.
+    assert_eq!(
+        (&mount["readOnly"], &mount["subPath"]),
+        (&json!(true), &Value::Null)
+    );
+    let secret = json!({"secretName": "authority", "items": [{"key": "ca.crt", "path": "ca.crt"}]});
+    assert_eq!(volume["secret"], secret);
+
+    let without = documents(&rendered(|values| {
+        values["aggregator"]["postgresql"]["caSecretName"] = "authority".into();
+    }));
+    let aggregator = document(&without, "Deployment", "netpol-aggregator");
+    assert!(
+        !aggregator.to_string().contains("authority"),
+        "there is no database"
+    );
+}

@@ -20,7 +20,7 @@ const KILLS: u64 = 10;
 
 fn open(place: &str) -> Result<Store, StoreError> {
     match place.contains("://") {
-        true => Store::connect(place),
+        true => Store::connect(place, None),
         false => Store::open(place.as_ref()),
     }
 }
@@ -136,7 +136,10 @@ async fn two_keepers_of_one_server_tell_the_same() {
     let server = Server::start();
     let keeper = async || {
         let index = SharedIndex::new(Index::default());
-        let database = Database::Url(server.url());
+        let database = Database::Url {
+            url: server.url(),
+            authorities: None,
+        };
         keeper::open(database, index, &Options::default()).await
     };
     let (one, one_keeper) = keeper().await.unwrap();

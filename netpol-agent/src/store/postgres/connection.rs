@@ -1,11 +1,14 @@
 //! The connection to the server: made when it is needed, and made again when it was lost.
 
+use std::error::Error as _;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, Transaction};
 
+use super::url::{self, Asked};
 use super::{READING, StoreError, schema, tls};
 
 /// How long making a connection may take.
@@ -20,8 +23,7 @@ const SETTINGS: &str = "
 /// A server, and the connection to it while there is one.
 pub(super) struct Connection {
     runtime: Runtime,
-    config: Config,
-    connector: tls::Connector,
+    asked: Asked,
     place: String,
     client: Option<Client>,
 }
@@ -36,8 +38,8 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects, and brings the tables up to date.
-    pub(super) fn open(url: &str) -> Result<Self, StoreError> {
-        let (config, connector) = tls::parse(url)?;
+    pub(super) fn open(url: &str, authorities: Option<&Path>) -> Result<Self, StoreError> {
+        let asked = url::parse(url, authorities)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -47,9 +49,8 @@ impl Connection {
             })?;
         let mut connection = Self {
             runtime,
-            place: describe(&config),
-            config,
-            connector,
+            place: describe(&asked.config),
+            asked,
             client: None,
         };
         connection.migrate()?;
@@ -129,8 +130,9 @@ impl Connection {
         if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
             return Ok(client);
         }
+        let connector = tls::connector(&self.asked)?;
         let connect = async {
-            let connecting = self.config.connect(self.connector.clone());
+            let connecting = self.asked.config.connect(connector);
             let (client, connection) = connecting.await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -142,11 +144,24 @@ impl Connection {
         };
         let limited = async { tokio::time::timeout(CONNECTING, connect).await };
         match self.runtime.block_on(limited) {
-            Ok(connected) => connected.map_err(|source| StoreError::Unreachable {
-                place: self.place.clone(),
-                source,
-            }),
+            Ok(connected) => connected.map_err(|error| self.unconnected(error)),
             Err(_) => Err(self.slow(CONNECTING)),
+        }
+    }
+
+    /// What it is that no connection was made.
+    fn unconnected(&self, source: Error) -> StoreError {
+        let place = self.place.clone();
+        if let Some(advice) = tls::advice(&source) {
+            return StoreError::Untrusted {
+                place,
+                advice,
+                source,
+            };
+        }
+        match refuses(&source) {
+            true => StoreError::Refused { place, source },
+            false => StoreError::Unreachable { place, source },
         }
     }
 
@@ -183,16 +198,31 @@ impl Connection {
     }
 }
 
-/// Server and database as a person knows them.
+/// Whether a server is there that will not have us; it may also be about to start or to stop, or have no room now.
+fn refuses(error: &Error) -> bool {
+    match error.code() {
+        // The class of what is wrong with a user or a password.
+        Some(code) => code.code().starts_with("28") || *code == SqlState::INVALID_CATALOG_NAME,
+        None => error
+            .source()
+            .is_some_and(|source| !source.is::<std::io::Error>()),
+    }
+}
+
+/// Servers and database as a person knows them.
 fn describe(config: &Config) -> String {
     use tokio_postgres::config::Host;
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(name)) => name.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
+    let ports = config.get_ports();
+    let server = |(at, host): (usize, &Host)| {
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{port}"),
+            Host::Tcp(name) => format!("{name}:{port}"),
+            #[cfg(unix)]
+            Host::Unix(path) => format!("{}:{port}", path.display()),
+        }
     };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let name = config.get_dbname().unwrap_or_default();
-    format!("{host}:{port}/{name}")
+    let servers: Vec<_> = config.get_hosts().iter().enumerate().map(server).collect();
+    let name = config.get_dbname().or(config.get_user());
+    format!("{}/{}", servers.join(","), name.unwrap_or_default())
 }

@@ -7,6 +7,9 @@
 mod connection;
 mod schema;
 mod tls;
+mod url;
+
+use std::path::Path;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row as SqlRow, Transaction};
@@ -63,9 +66,9 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn connect(url: &str) -> Result<Self, StoreError> {
+    pub(super) fn connect(url: &str, authorities: Option<&Path>) -> Result<Self, StoreError> {
         Ok(Self {
-            connection: Connection::open(url)?,
+            connection: Connection::open(url, authorities)?,
             writer: fastrand::i64(..),
             position: None,
         })

@@ -3,6 +3,7 @@
 mod lossy;
 mod postgres;
 pub(crate) mod server;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::fs;

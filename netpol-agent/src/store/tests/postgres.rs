@@ -11,7 +11,7 @@ use crate::store::{Change, Place, Store, StoreError};
 
 /// Takes everything out of the database.
 fn clear(server: &Server) {
-    let mut store = Store::connect(&server.url()).unwrap();
+    let mut store = Store::connect(&server.url(), None).unwrap();
     let ledger = store.load().unwrap();
     for (observer, told) in &ledger.observers {
         for epoch in told.epochs.keys() {
@@ -26,7 +26,7 @@ fn clear(server: &Server) {
 fn a_server_keeps_what_the_ledger_holds() {
     let server = Server::start();
     let mut runner = TestRunner::new(Config::with_cases(8));
-    let open = || Store::connect(&server.url()).unwrap();
+    let open = || Store::connect(&server.url(), None).unwrap();
     let outcome = runner.run(&histories(), |all| {
         clear(&server);
         keeps(&all, &open)
@@ -38,7 +38,7 @@ fn a_server_keeps_what_the_ledger_holds() {
 fn two_replicas_hold_the_same_whoever_folds() {
     let server = Server::start();
     let mut runner = TestRunner::deterministic();
-    let mut stores = [(); 2].map(|()| Store::connect(&server.url()).unwrap());
+    let mut stores = [(); 2].map(|()| Store::connect(&server.url(), None).unwrap());
     let mut ledgers = [(); 2].map(|()| Ledger::default());
     let mut all = Ledger::default();
     for turn in 0..120_usize {
@@ -73,7 +73,10 @@ fn two_replicas_hold_the_same_whoever_folds() {
             .unwrap();
         assert_eq!(*ledger, all);
     }
-    assert_eq!(Store::connect(&server.url()).unwrap().load().unwrap(), all);
+    assert_eq!(
+        Store::connect(&server.url(), None).unwrap().load().unwrap(),
+        all
+    );
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn a_server_that_crashes_and_comes_back_is_used_again() {
     let mut server = Server::start();
     let mut runner = TestRunner::deterministic();
     let mut next = || batches().new_tree(&mut runner).unwrap().current();
-    let mut store = Store::connect(&server.url()).unwrap();
+    let mut store = Store::connect(&server.url(), None).unwrap();
     let (first, second) = (next(), next());
     store.commit(&first).unwrap();
     server.kill();
@@ -90,7 +93,7 @@ fn a_server_that_crashes_and_comes_back_is_used_again() {
         assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
     }
     assert!(matches!(
-        Store::connect(&server.url()),
+        Store::connect(&server.url(), None),
         Err(StoreError::Unreachable { .. })
     ));
     server.restart();
@@ -101,7 +104,7 @@ fn a_server_that_crashes_and_comes_back_is_used_again() {
         .for_each(|batch| ledger.merge(batch));
     assert_eq!(store.load().unwrap(), ledger);
     assert_eq!(
-        Store::connect(&server.url()).unwrap().load().unwrap(),
+        Store::connect(&server.url(), None).unwrap().load().unwrap(),
         ledger
     );
 }
@@ -111,7 +114,7 @@ fn a_server_keeps_the_history_and_two_that_start_at_once_migrate_once() {
     let server = Server::start();
     let start = || {
         let url = server.url();
-        std::thread::spawn(move || Store::connect(&url).map(drop))
+        std::thread::spawn(move || Store::connect(&url, None).map(drop))
     };
     let started = [start(), start(), start()];
     for thread in started {
@@ -121,7 +124,7 @@ fn a_server_keeps_the_history_and_two_that_start_at_once_migrate_once() {
         key: key.to_owned(),
         body: body.map(|body| body.as_bytes().to_vec()),
     };
-    let mut store = Store::connect(&server.url()).unwrap();
+    let mut store = Store::connect(&server.url(), None).unwrap();
     store
         .remember(&[change("b", Some("1")), change("a", Some("2"))])
         .unwrap();
@@ -133,7 +136,7 @@ fn a_server_keeps_the_history_and_two_that_start_at_once_migrate_once() {
         all.push((key.to_owned(), body.to_vec()));
         Some(())
     };
-    Store::connect(&server.url())
+    Store::connect(&server.url(), None)
         .unwrap()
         .recall(&mut take)
         .unwrap();
@@ -146,7 +149,7 @@ fn what_may_have_been_kept_is_not_deleted_before_it_was_read() {
     let lossy = Lossy::before(&server.url());
     let mut runner = TestRunner::deterministic();
     let mut next = || batches().new_tree(&mut runner).unwrap().current();
-    let mut store = Store::connect(&lossy.url()).unwrap();
+    let mut store = Store::connect(&lossy.url(), None).unwrap();
     let mut ledger = store.load().unwrap();
     let (first, second) = (next(), next());
     store.commit(&first).unwrap();
@@ -164,7 +167,10 @@ fn what_may_have_been_kept_is_not_deleted_before_it_was_read() {
     let mut all = ledger.clone();
     all.merge(&second);
     assert_ne!(ledger, all);
-    assert_eq!(Store::connect(&server.url()).unwrap().load().unwrap(), all);
+    assert_eq!(
+        Store::connect(&server.url(), None).unwrap().load().unwrap(),
+        all
+    );
     store
         .read(&mut |place, told| ledger.merge_told(&place.observer, &place.epoch, told))
         .unwrap();

@@ -2,7 +2,8 @@
 //! socket. It is killed when dropped, and when the thread that started it ends.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 
 /// Where Debian's package puts the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
+/// What a server is told of which nothing else is wanted.
+const SETTINGS: &str = "listen_addresses = ''\n";
 /// The user that Debian's package makes.
 const USER: &str = "postgres";
 
@@ -25,6 +28,11 @@ pub(crate) struct Server {
 impl Server {
     /// Makes a cluster and starts it.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with some of its files written anew: `postgresql.auto.conf` has the last word on settings.
+    pub(crate) fn start_with(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let user = unprivileged();
@@ -50,8 +58,10 @@ impl Server {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
+        put(&data, user, &[("postgresql.auto.conf", SETTINGS)]);
+        put(&data, user, files);
         let child = launch(&data, user);
-        let server = Self {
+        let mut server = Self {
             directory,
             user,
             child,
@@ -89,6 +99,12 @@ impl Server {
 
     /// Starts it again.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same, with some of its files written anew.
+    pub(crate) fn restart_with(&mut self, files: &[(&str, &str)]) {
+        put(&self.data(), self.user, files);
         let begin = Instant::now();
         loop {
             self.child = launch(&self.data(), self.user);
@@ -108,14 +124,17 @@ impl Server {
         self.directory.path().join("data")
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         let begin = Instant::now();
+        let (data, user) = (self.data(), self.user);
         let ready = || {
-            let mut ready = program("pg_isready", self.user);
-            ready.arg("--quiet").arg("--host").arg(self.data());
+            let mut ready = program("pg_isready", user);
+            ready.arg("--quiet").arg("--host").arg(&data);
             ready.status().unwrap().success()
         };
         while !ready() {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it has ended: {ended:?}");
             assert!(begin.elapsed() < Duration::from_secs(60), "it is not ready");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -129,6 +148,25 @@ impl Drop for Server {
     }
 }
 
+/// Whoever else may read a key is refused by the server.
+fn put(data: &Path, user: Option<(u32, u32)>, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = data.join(name);
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        if let Some((uid, gid)) = user {
+            chown(&path, Some(uid), Some(gid)).unwrap();
+        }
+    }
+}
+
 /// A server on that data, with its socket beside them.
 fn launch(data: &Path, user: Option<(u32, u32)>) -> Child {
     let mut server = as_user("setpriv".as_ref(), user);
@@ -139,14 +177,7 @@ fn launch(data: &Path, user: Option<(u32, u32)>) -> Child {
         .arg(data)
         .arg("-k")
         .arg(data)
-        .args([
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "max_connections=20",
-            "-c",
-            "shared_buffers=16MB",
-        ])
+        .args(["-c", "max_connections=20", "-c", "shared_buffers=16MB"])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     server.spawn().unwrap()
