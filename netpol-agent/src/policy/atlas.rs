@@ -2,9 +2,10 @@
 //!
 //! The texts of a cluster are numbered once, in their order, so that the rules of each workload compare numbers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use netpol_common::names::WorkloadName;
 
 use super::model::Selector;
@@ -16,6 +17,8 @@ pub(super) struct Atlas {
     names: Vec<Arc<str>>,
     /// The keys of selectors, in their order.
     keys: Vec<Vec<Arc<str>>>,
+    /// For each of these, the selectors of workloads by the numbers of their values.
+    selectors: Vec<HashMap<Box<[u32]>, Selector, FixedState>>,
 }
 
 /// What selects a workload, in numbers.
@@ -38,24 +41,34 @@ impl Atlas {
         let owned = |keys: Vec<&str>| keys.into_iter().map(Arc::from).collect();
         Self {
             names: names.into_iter().map(Arc::from).collect(),
+            selectors: vec![HashMap::default(); keys.len()],
             keys: keys.into_iter().map(owned).collect(),
         }
     }
 
-    /// Where a workload lies whose texts are known.
-    pub(super) fn spot(&self, workload: &WorkloadName, selector: &Selector) -> Option<Spot> {
+    /// Where a workload lies whose texts are known. Its selector is known from then on.
+    pub(super) fn spot(&mut self, workload: &WorkloadName, selector: &Selector) -> Option<Spot> {
         let name = |text: &str| self.names.binary_search_by(|known| (**known).cmp(text));
         let names = texts(workload, selector).map(|text| name(text).ok().map(|name| name as u32));
         let keys = |known: &Vec<Arc<str>>| known.iter().map(|key| &**key).cmp(selector.keys());
+        let names: Box<[u32]> = names.collect::<Option<_>>()?;
+        let keys = self.keys.binary_search_by(keys).ok()?;
+        let known = self.selectors[keys].entry(names[1..].into());
+        known.or_insert_with(|| selector.clone());
         Some(Spot {
-            keys: self.keys.binary_search_by(keys).ok()? as u32,
-            names: names.collect::<Option<_>>()?,
+            keys: keys as u32,
+            names,
         })
     }
 
     /// A namespace, or a value of a label.
     pub(super) fn name(&self, number: u32) -> &Arc<str> {
         &self.names[number as usize]
+    }
+
+    /// What selects some workload by these keys, of which each has one value.
+    pub(super) fn selector(&self, keys: u32, values: &[u32]) -> Option<&Selector> {
+        self.selectors[keys as usize].get(values)
     }
 
     /// The keys of a selector.

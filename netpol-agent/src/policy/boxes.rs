@@ -132,7 +132,7 @@ impl<'a> Space<'a> {
 
     /// The entry for the box that these points make up.
     pub(super) fn entry(&self, namespace: &str, points: &[&[u32]]) -> PolicyPeer {
-        let names = |dimension: usize| -> Texts {
+        let names = |dimension: usize| -> Names {
             let mut values: Names = points.iter().map(|point| point[dimension]).collect();
             values.sort_unstable();
             values.dedup();
@@ -141,17 +141,28 @@ impl<'a> Space<'a> {
                 .flat_map(|value| self.values[dimension][value].iter().copied())
                 .collect();
             names.sort_unstable();
-            let names = names.into_iter().map(|name| self.atlas.name(name));
+            names
+        };
+        let texts = |names: &Names| -> Texts {
+            let names = names.iter().map(|name| self.atlas.name(*name));
             names.cloned().collect()
         };
         let namespaces = names(0);
-        let own = namespaces.len() == 1 && namespaces.contains(namespace);
-        let labels = self.atlas.keys(self.keys).iter().enumerate();
+        let own = matches!(namespaces[..], [one] if **self.atlas.name(one) == *namespace);
+        let values: SmallVec<[Names; 4]> = (1..self.values.len()).map(names).collect();
+        let single = values.iter().map(|names| match names[..] {
+            [one] => Some(one),
+            _ => None,
+        });
+        let single: Option<Point> = single.collect();
+        let shared = single.and_then(|values| self.atlas.selector(self.keys, &values));
+        let labels = || {
+            let labels = self.atlas.keys(self.keys).iter().zip(&values);
+            labels.map(|(key, names)| (Arc::clone(key), texts(names)))
+        };
         PolicyPeer::Pods {
-            namespaces: (!own).then_some(namespaces),
-            pods: labels
-                .map(|(place, key)| (Arc::clone(key), names(place + 1)))
-                .collect(),
+            namespaces: (!own).then(|| texts(&namespaces)),
+            pods: shared.cloned().unwrap_or_else(|| labels().collect()),
         }
     }
 }

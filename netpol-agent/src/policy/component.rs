@@ -176,11 +176,14 @@ impl Component<'_> {
             let units = units.iter().map(|unit| self.units[*unit]);
             self.all.entry(namespace, units)
         };
-        let mut peers: Vec<PolicyPeer> = part.entries.iter().filter_map(entry).collect();
+        // There may be very many rules: no list takes more room than it needs.
+        let mut peers: Vec<PolicyPeer> = Vec::with_capacity(part.entries.len());
+        peers.extend(part.entries.iter().filter_map(entry));
         peers.sort();
         let specs = |run: &Vec<usize>| self.table.specs(self.runs, run);
         let mut ports: Vec<PortSpec> = part.runs.iter().flat_map(specs).collect();
         ports.sort();
+        ports.shrink_to_fit();
         Rule {
             peers,
             ports,

@@ -1,4 +1,5 @@
-//! Labels by value, as policies state them. A large proposal holds millions, so they are slices whose texts are shared.
+//! Labels by value, as policies state them. A large proposal holds millions, so they are slices whose texts are shared, and
+//! what selects one workload is shared as a whole.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ pub struct Texts(Box<[Arc<str>]>);
 /// Labels that must be there, each with one of some values. Never empty as a peer: an empty selector would match
 /// everything.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Selector(Box<[(Arc<str>, Texts)]>);
+pub struct Selector(Arc<[(Arc<str>, Texts)]>);
 
 impl Texts {
     /// The texts, in order.

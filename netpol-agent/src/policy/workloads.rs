@@ -48,7 +48,7 @@ pub(super) fn known(cluster: &Cluster) -> (Known, Atlas) {
         })
         .collect();
     let mut known: Known = known.into_iter().collect();
-    let atlas =
+    let mut atlas =
         Atlas::of((known.iter()).filter_map(|(name, known)| Some((name, known.selected()?))));
     for (name, known) in &mut known {
         known.spot = (known.selected()).and_then(|selector| atlas.spot(name, selector));

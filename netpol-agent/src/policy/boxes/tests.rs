@@ -55,7 +55,7 @@ fn spots(points: &[[&str; 3]]) -> (Atlas, Vec<Spot>) {
         (name, Selector::from_iter(labels))
     };
     let all: Vec<(WorkloadName, Selector)> = points.iter().map(of).collect();
-    let atlas = Atlas::of(all.iter().map(|(name, selector)| (name, selector)));
+    let mut atlas = Atlas::of(all.iter().map(|(name, selector)| (name, selector)));
     let spots = all
         .iter()
         .map(|(name, selector)| atlas.spot(name, selector).expect("it is known"));
