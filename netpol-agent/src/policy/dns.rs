@@ -19,32 +19,34 @@ use crate::identity::{EdgeId, Peer};
 const PORTS: [u16; 2] = [53, 5353];
 
 /// The TCP edges that the learned UDP edges to resolvers imply, where `wanted` says so of an edge. What was learned is
-/// in the order of its edges.
+/// of one workload, in the order of its edges.
 pub(super) fn pairs(
     cluster: &Cluster,
     learned: &[Learned],
     wanted: impl Fn(&EdgeId) -> bool,
 ) -> Vec<Learned> {
-    let asked = learned
-        .iter()
-        .filter(|learned| is_dns(cluster, &learned.support.edge) && wanted(&learned.support.edge));
-    let is_known = |pair: &Learned| {
-        let place = learned.binary_search_by(|known| known.support.edge.cmp(&pair.support.edge));
-        place.is_ok()
-    };
-    asked
-        .map(|learned| {
-            let edge = EdgeId {
-                protocol: Protocol::Tcp,
-                ..EdgeId::clone(&learned.support.edge)
-            };
-            Learned {
-                place: learned.place,
-                ..unseen(edge, learned.direction, Basis::DnsPair)
+    let mut pairs = Vec::new();
+    for alike in learned.chunk_by(Learned::has_same_peer) {
+        let port = |one: &Learned| (one.support.edge.protocol, one.support.edge.port);
+        for one in alike {
+            let edge = &one.support.edge;
+            if !is_dns(cluster, edge) || !wanted(edge) {
+                continue;
             }
-        })
-        .filter(|pair| !is_known(pair))
-        .collect()
+            let pair = (Protocol::Tcp, edge.port);
+            if alike.iter().all(|known| port(known) != pair) {
+                let edge = EdgeId {
+                    protocol: Protocol::Tcp,
+                    ..EdgeId::clone(edge)
+                };
+                pairs.push(Learned {
+                    place: one.place,
+                    ..unseen(edge, one.direction, Basis::DnsPair)
+                });
+            }
+        }
+    }
+    pairs
 }
 
 /// The edges between workloads with policies and the cluster's resolvers, as `workload` takes part in them, less

@@ -41,6 +41,8 @@ pub(super) type LeftOutEdges = BTreeMap<WorkloadName, BTreeSet<(Direction, Arc<E
 struct Part {
     policy: Option<Policy>,
     findings: BTreeSet<Finding>,
+    /// Whether what it learned makes a policy.
+    makes_policy: bool,
     /// Edges that were not established.
     not_established: usize,
 }
@@ -96,6 +98,7 @@ impl<'a> Proposer<'a> {
             .into_par_iter()
             .map(|place| self.part(&making, place))
             .collect();
+        let makes_policy: Vec<bool> = parts.iter().map(|part| part.makes_policy).collect();
         let (mut policies, mut not_established) = (Vec::new(), 0);
         for part in parts {
             policies.extend(part.policy);
@@ -111,9 +114,9 @@ impl<'a> Proposer<'a> {
         findings.extend(reject::unheard(&self.options, &findings));
         findings.extend(remarks::of_others(&self.cluster, |name| {
             let place = self.workloads.get_index_of(name);
-            place.is_some_and(|place| taught.make_policy(place))
+            place.is_some_and(|place| makes_policy[place])
         }));
-        policies.sort_by(|a: &Policy, b| {
+        policies.par_sort_by(|a: &Policy, b| {
             (&a.workload.namespace, &a.name).cmp(&(&b.workload.namespace, &b.name))
         });
         Proposal {
@@ -126,14 +129,16 @@ impl<'a> Proposer<'a> {
         let mut findings = BTreeSet::new();
         let lessons = making.taught.lessons(place);
         let not_established = lessons.counted(Counted::NotEstablished);
+        let makes_policy = lessons.make_policy();
         let mut policy = making.policy(place, lessons, &mut findings);
         if let Some(policy) = policy.as_mut().filter(|_| self.bare) {
             policy.forget_evidence();
         }
         Part {
-            not_established,
             policy,
             findings,
+            makes_policy,
+            not_established,
         }
     }
 }
