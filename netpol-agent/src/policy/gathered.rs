@@ -1,10 +1,12 @@
 //! The edges of a graph by the workloads at their ends.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use netpol_common::names::WorkloadName;
+use netpol_common::words::Protocol;
 use rayon::prelude::*;
 
 use super::lessons::end;
@@ -22,8 +24,8 @@ pub(super) struct Edge<'a> {
     pub(super) peer: Option<usize>,
 }
 
-/// How many edges are looked at at a time.
-const AT_ONCE: usize = 1 << 14;
+/// The edges of how many workloads are looked at at a time: in tests of so few that small graphs have several parts.
+const AT_ONCE: usize = if cfg!(test) { 2 } else { 256 };
 /// The place of what is no workload, and of a workload that is not known yet.
 const NOBODY: u32 = u32::MAX;
 const UNKNOWN: u32 = u32::MAX - 1;
@@ -31,39 +33,44 @@ const UNKNOWN: u32 = u32::MAX - 1;
 /// The edges of a graph, in their order, by workload and direction.
 pub(super) struct Gathered<'a> {
     edges: Vec<Entry<'a>>,
-    ingress: Lists,
-    egress: Lists,
+    /// In the order of [`Direction::ALL`].
+    lists: [Lists; 2],
 }
 
-type Entry<'a> = (&'a Arc<EdgeId>, &'a Evidence);
+/// An edge, and the places of the workloads at its ends: first of the one that it is ingress of.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    id: &'a Arc<EdgeId>,
+    evidence: &'a Evidence,
+    places: [u32; 2],
+}
 
 /// Whose edges are at one of their ends: their numbers in lists that follow each other, one for each workload.
 struct Lists {
     /// Where the list of each workload begins, and where the last one ends.
     bounds: Vec<usize>,
     numbers: Vec<u32>,
-    /// The workload of each edge.
-    places: Vec<u32>,
 }
 
 impl<'a> Gathered<'a> {
     /// Looks up whose the edges are. A workload that only the graph names is known from then on.
     pub(super) fn of(graph: &'a FlowGraph, workloads: &mut Known) -> Self {
-        let edges: Vec<Entry<'_>> = graph.edges.iter().collect();
-        let [ingress, egress] = Direction::ALL.map(|direction| {
-            let mut places = places(&edges, workloads, direction);
-            for (place, (edge, _)) in places.iter_mut().zip(&edges) {
-                if let (UNKNOWN, Peer::Workload(name)) = (*place, end(edge, direction)) {
+        let mut edges = entries(graph, workloads);
+        for direction in Direction::ALL {
+            for edge in &mut edges {
+                let place = &mut edge.places[direction as usize];
+                if let (UNKNOWN, Peer::Workload(name)) = (*place, end(edge.id, direction)) {
                     let entry = workloads.entry(name.clone());
                     *place = entry.index() as u32;
                     entry.or_default();
                 }
             }
-            places
-        });
+        }
+        let list = |direction| Lists::of(&edges, direction, workloads.len());
+        let (ingress, egress) =
+            rayon::join(|| list(Direction::Ingress), || list(Direction::Egress));
         Self {
-            ingress: Lists::of(ingress, workloads.len()),
-            egress: Lists::of(egress, workloads.len()),
+            lists: [ingress, egress],
             edges,
         }
     }
@@ -73,15 +80,15 @@ impl<'a> Gathered<'a> {
         &self,
         place: usize,
         direction: Direction,
-    ) -> impl ExactSizeIterator<Item = Edge<'a>> {
-        let (own, other) = match direction {
-            Direction::Ingress => (&self.ingress, &self.egress),
-            Direction::Egress => (&self.egress, &self.ingress),
-        };
-        own.of_place(place).iter().map(|number| {
-            let number = *number as usize;
-            let (id, evidence) = self.edges[number];
-            let peer = other.places[number];
+    ) -> impl ExactSizeIterator<Item = Edge<'a>> + Clone {
+        let numbers = self.lists[direction as usize].of_place(place).iter();
+        numbers.map(move |number| {
+            let Entry {
+                id,
+                evidence,
+                places,
+            } = self.edges[*number as usize];
+            let peer = places[direction.other() as usize];
             Edge {
                 id,
                 evidence,
@@ -93,28 +100,25 @@ impl<'a> Gathered<'a> {
 
 impl Lists {
     /// The numbers of what is at each place.
-    fn of(places: Vec<u32>, end: usize) -> Self {
+    fn of(edges: &[Entry<'_>], direction: Direction, end: usize) -> Self {
+        let places = edges
+            .iter()
+            .map(|edge| edge.places[direction as usize] as usize);
+        let places = places.enumerate().filter(|(_, place)| *place < end);
         let mut bounds = vec![0; end + 1];
-        let somewhere = |place: &u32| (*place as usize) < end;
-        for place in places.iter().filter(|place| somewhere(place)) {
-            bounds[*place as usize + 1] += 1;
+        for (_, place) in places.clone() {
+            bounds[place + 1] += 1;
         }
         for place in 0..end {
             bounds[place + 1] += bounds[place];
         }
         let mut next = bounds.clone();
         let mut numbers = vec![0; bounds[end]];
-        for (number, place) in places.iter().enumerate() {
-            if somewhere(place) {
-                numbers[next[*place as usize]] = number as u32;
-                next[*place as usize] += 1;
-            }
+        for (number, place) in places {
+            numbers[next[place]] = number as u32;
+            next[place] += 1;
         }
-        Self {
-            bounds,
-            numbers,
-            places,
-        }
+        Self { bounds, numbers }
     }
 
     fn of_place(&self, place: usize) -> &[u32] {
@@ -122,19 +126,40 @@ impl Lists {
     }
 }
 
-/// The place of each edge's end among the workloads.
-fn places(edges: &[Entry<'_>], workloads: &Known, direction: Direction) -> Vec<u32> {
-    let some = |edges: &[Entry<'_>]| {
+/// The edges of a graph, in their order, with the places of their ends among the workloads. The graph is walked at several
+/// places at once, each from a workload's first edge as a client to that of another.
+fn entries<'a>(graph: &'a FlowGraph, workloads: &Known) -> Vec<Entry<'a>> {
+    let mut cuts: Vec<EdgeId> = workloads.keys().step_by(AT_ONCE).map(first).collect();
+    cuts.sort_unstable();
+    let walk = |number: usize| {
+        let before = number.checked_sub(1).and_then(|before| cuts.get(before));
+        let from = before.map_or(Bound::Unbounded, Bound::Included);
+        let to = cuts.get(number).map_or(Bound::Unbounded, Bound::Excluded);
         let mut known: HashMap<usize, u32, FixedState> = HashMap::default();
-        let place = |name: &WorkloadName| {
-            let place = workloads.get_index_of(name);
-            place.map_or(UNKNOWN, |place| place as u32)
-        };
-        let places = edges.iter().map(|(edge, _)| match end(edge, direction) {
-            Peer::Workload(name) => *known.entry(name.address()).or_insert_with(|| place(name)),
+        let mut place = move |peer: &Peer| match peer {
+            Peer::Workload(name) => *known.entry(name.address()).or_insert_with(|| {
+                let place = workloads.get_index_of(name);
+                place.map_or(UNKNOWN, |place| place as u32)
+            }),
             _ => NOBODY,
-        });
-        places.collect::<Vec<u32>>()
+        };
+        let edges = graph.edges.range::<EdgeId, _>((from, to));
+        edges.map(move |(id, evidence)| Entry {
+            id,
+            evidence,
+            places: Direction::ALL.map(|direction| place(end(id, direction))),
+        })
     };
-    edges.par_chunks(AT_ONCE).flat_map_iter(some).collect()
+    let parts = (0..=cuts.len()).into_par_iter();
+    parts.flat_map_iter(walk).collect()
+}
+
+/// What comes before every edge of a client, and after those of clients before it.
+fn first(client: &WorkloadName) -> EdgeId {
+    EdgeId {
+        client: Peer::Workload(client.clone()),
+        server: Peer::Workload(WorkloadName::new("", "", "")),
+        protocol: Protocol::ALL[0],
+        port: 0,
+    }
 }

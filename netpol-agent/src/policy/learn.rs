@@ -6,8 +6,6 @@
 //! the workload's address, or the handshake was never completed. Records that do not tell whether it was watched leave
 //! both ends' words standing: an edge that either end saw established is then allowed at both, or it would not work.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use netpol_common::words::Protocol;
@@ -95,6 +93,33 @@ pub(super) fn lesson(
     direction: Direction,
     one_way: OneWay,
 ) -> Result<Learned, LeftOut> {
+    let (basis, disagreed) = verdict(edge, evidence, direction, one_way)?;
+    let view = rested_on(evidence, direction, basis);
+    Ok(Learned {
+        direction,
+        place: None,
+        support: Support {
+            edge: Arc::clone(edge),
+            basis,
+            first_seen: view.and_then(|view| view.first_seen),
+            last_seen: view.and_then(|view| view.last_seen),
+            by_service: evidence.by_service.clone(),
+            written_as: None,
+            range: None,
+        },
+        disagreed,
+        stand_ins: None,
+        windows: None,
+    })
+}
+
+/// On whose word an edge makes a rule, and whether the end's own view contradicts that.
+pub(super) fn verdict(
+    edge: &EdgeId,
+    evidence: &Evidence,
+    direction: Direction,
+    one_way: OneWay,
+) -> Result<(Basis, bool), LeftOut> {
     if evidence.own_node && direction == Direction::Ingress {
         return Err(LeftOut::OwnNode);
     }
@@ -104,32 +129,21 @@ pub(super) fn lesson(
         Direction::Egress => evidence.client_watched,
     };
     let judge = |view: &ViewEvidence| word(view, edge.protocol, one_way);
-    let (own_word, other_word) = (own.map(judge), other.map(judge));
-    let learned = |basis, view: Option<&ViewEvidence>, disagreed| {
-        Ok(Learned {
-            direction,
-            place: None,
-            support: Support {
-                by_service: evidence.by_service.clone(),
-                ..support(edge, basis, view)
-            },
-            disagreed,
-            stand_ins: None,
-            windows: None,
-        })
-    };
-    match (own_word, other_word) {
-        (Some(Word::Established), _) => learned(Basis::Established, own, false),
+    let own_word = own.map(judge);
+    if own_word == Some(Word::Established) {
+        return Ok((Basis::Established, false));
+    }
+    match (own_word, other.map(judge)) {
         (None | Some(Word::NotEstablished), Some(Word::Established | Word::OneWay)) if watched => {
             Err(LeftOut::OtherEndOnly)
         }
         (_, Some(Word::Established)) => {
             let disagreed = matches!(own_word, Some(Word::NotEstablished));
-            learned(Basis::OtherView { one_way: false }, other, disagreed)
+            Ok((Basis::OtherView { one_way: false }, disagreed))
         }
-        (Some(Word::OneWay), _) => learned(Basis::OneWay, own, false),
+        (Some(Word::OneWay), _) => Ok((Basis::OneWay, false)),
         (None | Some(Word::Unknown), Some(Word::OneWay)) => {
-            learned(Basis::OtherView { one_way: true }, other, false)
+            Ok((Basis::OtherView { one_way: true }, false))
         }
         (Some(Word::RareOneWay), _) | (None, Some(Word::RareOneWay)) => Err(LeftOut::OneWay),
         (Some(Word::Unknown), _) | (None, Some(Word::Unknown)) => Err(LeftOut::Unknown),
@@ -145,20 +159,16 @@ pub(super) fn peer(edge: &EdgeId, direction: Direction) -> &Peer {
     }
 }
 
-/// The windows of the view that a rule rests on.
+/// The view that a rule rests on.
 pub(super) fn rested_on(
     evidence: &Evidence,
     direction: Direction,
     basis: Basis,
-) -> Cow<'_, Windows> {
+) -> Option<&ViewEvidence> {
     let (own, other) = views(evidence, direction);
-    let view = match basis {
+    match basis {
         Basis::OtherView { .. } => other,
         _ => own,
-    };
-    match view {
-        Some(view) => Cow::Borrowed(&view.windows),
-        None => Cow::Owned(Windows::default()),
     }
 }
 
@@ -171,18 +181,6 @@ fn views(
     match direction {
         Direction::Ingress => (server, client),
         Direction::Egress => (client, server),
-    }
-}
-
-fn support(edge: &Arc<EdgeId>, basis: Basis, view: Option<&ViewEvidence>) -> Support {
-    Support {
-        edge: Arc::clone(edge),
-        basis,
-        first_seen: view.and_then(|view| view.first_seen),
-        last_seen: view.and_then(|view| view.last_seen),
-        by_service: BTreeSet::new(),
-        written_as: None,
-        range: None,
     }
 }
 

@@ -8,7 +8,7 @@ use netpol_common::names::WorkloadName;
 
 use super::cluster::Cluster;
 use super::finding::Finding;
-use super::learn::{Learned, LeftOut, lesson, peer, rested_on};
+use super::learn::{Learned, LeftOut, lesson, peer, rested_on, verdict};
 use super::model::Direction;
 use super::options::{Options, OptionsFor};
 use super::remarks;
@@ -126,7 +126,7 @@ impl Side {
         std::mem::take(&mut self.learned)
     }
 
-    /// Makes room for so many edges.
+    /// Makes room for so many edges that make rules.
     pub(super) fn reserve(&mut self, edges: usize) {
         self.learned.reserve_exact(edges);
     }
@@ -215,6 +215,17 @@ pub(super) fn judge(
     seen
 }
 
+/// Whether an edge makes a rule at one end, unless somebody rejected it.
+pub(super) fn makes_rule(
+    edge: &EdgeId,
+    evidence: &Evidence,
+    asked: Asked<'_>,
+    direction: Direction,
+) -> bool {
+    let verdict = verdict(edge, evidence, direction, asked.own.one_way);
+    verdict.is_ok() && !is_gone(asked.cluster, peer(edge, direction))
+}
+
 /// What an edge comes to at one end, which is a workload; what was not established is marked at each.
 fn judge_end(
     edge: &Arc<EdgeId>,
@@ -238,8 +249,9 @@ fn judge_end(
         Ok(mut learned) => {
             told.findings = remarks::of_edge(edge, evidence, direction, &learned);
             if asked.infers_ranges {
-                let windows = rested_on(evidence, direction, learned.support.basis);
-                learned.windows = Some(Box::new(windows.into_owned()));
+                let view = rested_on(evidence, direction, learned.support.basis);
+                let windows = view.map(|view| view.windows.clone());
+                learned.windows = Some(Box::new(windows.unwrap_or_default()));
             }
             seen.learned = Some(learned);
         }

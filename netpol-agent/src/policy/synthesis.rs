@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use netpol_common::names::WorkloadName;
 
 use super::cluster::Cluster;
-use super::gathered::Gathered;
-use super::lessons::{Lessons, Taught};
+use super::gathered::{Edge, Gathered};
+use super::lessons::{Lessons, Taught, makes_rule};
 use super::model::{Direction, Proposal};
 use super::options::{Options, OptionsFor};
 use super::proposer::Proposer;
@@ -119,7 +119,12 @@ impl Taught for Synthesis<'_> {
         for direction in Direction::ALL {
             let edges = self.edges.edges(place, direction);
             let side = lessons.side_mut(direction);
-            side.reserve(edges.len());
+            // All are looked at before any is kept: the processor fetches many at once to read them, but one at a time
+            // to count who holds them.
+            let learned = edges
+                .clone()
+                .filter(|Edge { id, evidence, .. }| makes_rule(id, evidence, asked, direction));
+            side.reserve(learned.count());
             for edge in edges {
                 side.append(edge.id, self.proposer.judge(edge, asked, direction));
             }

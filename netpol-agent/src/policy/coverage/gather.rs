@@ -11,7 +11,7 @@ use super::seen::{Seen, starts};
 use super::{Coverage, Estimate, Incidence, Intervals, Numbers, Options, Watched};
 use crate::graph::{FlowGraph, Windows};
 use crate::identity::{EdgeId, Life, Peer};
-use crate::policy::learn::{lesson, rested_on};
+use crate::policy::learn::{rested_on, verdict};
 use crate::policy::model::Direction;
 use crate::policy::options::{OneWay, RejectedEdge};
 
@@ -50,20 +50,18 @@ pub(super) fn workloads<'a, 'o>(
             };
             let known = all.entry(name).or_default();
             let (one_way, reject) = chosen(name);
-            let Ok(learned) = lesson(edge, evidence, direction, one_way) else {
+            let Ok((basis, _)) = verdict(edge, evidence, direction, one_way) else {
                 continue;
             };
-            known.first = known
-                .first
-                .into_iter()
-                .chain(learned.support.first_seen)
-                .min();
-            let windows = rested_on(evidence, direction, learned.support.basis);
+            let Some(view) = rested_on(evidence, direction, basis) else {
+                continue;
+            };
+            known.first = known.first.into_iter().chain(view.first_seen).min();
             if !reject.is_empty() && reject.contains(&RejectedEdge(EdgeId::clone(edge))) {
-                known.rejected += usize::from(!windows.is_empty());
+                known.rejected += usize::from(!view.windows.is_empty());
                 continue;
             }
-            known.add(direction, edge, windows);
+            known.add(direction, edge, &view.windows);
         }
     }
     all
@@ -123,7 +121,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    fn add(&mut self, direction: Direction, edge: &'a EdgeId, windows: Cow<'a, Windows>) {
+    fn add(&mut self, direction: Direction, edge: &'a EdgeId, windows: &'a Windows) {
         let other = match direction {
             Direction::Ingress => &edge.client,
             Direction::Egress => &edge.server,
@@ -135,8 +133,8 @@ impl<'a> Gathered<'a> {
             Direction::Egress => &mut self.egress,
         };
         match edges.get_mut(&species) {
-            Some(known) => known.to_mut().merge(&windows),
-            None => drop(edges.insert(species, windows)),
+            Some(known) => known.to_mut().merge(windows),
+            None => drop(edges.insert(species, Cow::Borrowed(windows))),
         }
     }
 }
