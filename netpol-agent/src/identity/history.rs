@@ -109,6 +109,11 @@ impl<T: PartialEq> History<T> {
         validity.to.is_none().then_some(value)
     }
 
+    /// Every version kept, the oldest first, to change how it is kept, not what it is.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.versions.iter_mut().map(|(_, value)| value)
+    }
+
     /// Every version kept, the oldest first.
     pub(super) fn all(&self) -> impl Iterator<Item = &T> {
         self.versions.iter().map(|(_, value)| value)

@@ -112,15 +112,14 @@ impl Index {
 
     /// Forgets what ended by `before`. What is there now stays, however old.
     pub fn prune(&mut self, before: Timestamp) {
-        let known = self.changed.is_some().then(|| self.known_keys());
-        self.pods.prune(before);
+        let mut forgotten = self.pods.prune(before);
         let records = self.pods.in_namespace(None);
         let needed = records.map(Record::pod).filter_map(owner_name).collect();
-        self.owners.prune(before, &needed);
-        self.services.prune(before);
-        self.nodes.prune(before);
-        if let Some(known) = known {
-            self.note_forgotten(known);
+        forgotten.extend(self.owners.prune(before, &needed));
+        forgotten.extend(self.services.prune(before));
+        forgotten.extend(self.nodes.prune(before));
+        if let Some(changed) = &mut self.changed {
+            changed.extend(forgotten);
         }
     }
 

@@ -20,6 +20,7 @@ mod resolve;
 mod runs;
 mod services;
 mod shared;
+mod slices;
 mod view;
 
 pub use hosts::{Host, Hosts};

@@ -161,14 +161,17 @@ impl Nodes {
     }
 
     /// Forgets what ended by `before`.
-    pub(super) fn prune(&mut self, before: Timestamp) {
-        self.objects.retain(|_, history| history.prune(before));
+    pub(super) fn prune(&mut self, before: Timestamp) -> Vec<ObjectKey> {
+        let ended = |_: &String, history: &mut History<Node>| !history.prune(before);
+        let forgotten = self.objects.extract_if(.., ended);
+        let forgotten = forgotten.map(|(name, _)| ObjectKey::Node(name)).collect();
         self.learned.retain(|_, learned| learned.prune(before));
         let (objects, learned) = (&self.objects, &self.learned);
         self.by_address.retain(|_, names| {
             names.retain(|name| objects.contains_key(name) || learned.contains_key(name));
             !names.is_empty()
         });
+        forgotten
     }
 }
 

@@ -218,13 +218,13 @@ pub struct EndpointSlice {
     /// The service, from the label `kubernetes.io/service-name`.
     pub service: Option<String>,
     /// The endpoints.
-    pub endpoints: Vec<SliceEndpoint>,
+    pub endpoints: Vec<Shared<SliceEndpoint>>,
     /// The ports, as (name, protocol, target port).
     pub ports: Vec<NamedPort>,
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SliceEndpoint {
     /// Its addresses, all alike.
     pub addresses: Vec<IpAddr>,

@@ -73,10 +73,17 @@ impl Owners {
             .map(|(_, (owner, _))| owner)
     }
 
-    /// Forgets the owners that were gone by `before` and that no pod in `needed` refers to.
-    pub(super) fn prune(&mut self, before: Timestamp, needed: &BTreeSet<WorkloadName>) {
-        self.records
-            .retain(|name, (_, gone)| gone.is_none_or(|at| at > before) || needed.contains(name));
+    /// Forgets the owners that were gone by `before` and that no pod in `needed` refers to, and tells which.
+    pub(super) fn prune(
+        &mut self,
+        before: Timestamp,
+        needed: &BTreeSet<WorkloadName>,
+    ) -> Vec<ObjectKey> {
+        let ended = |name: &WorkloadName, (_, gone): &mut (Owner, Option<Timestamp>)| {
+            gone.is_some_and(|at| at <= before) && !needed.contains(name)
+        };
+        let forgotten = self.records.extract_if(.., ended);
+        forgotten.map(|(name, _)| ObjectKey::Owner(name)).collect()
     }
 
     /// The workload of a pod.

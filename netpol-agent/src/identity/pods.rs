@@ -28,6 +28,8 @@ pub(super) struct Pods {
     by_address: BTreeMap<IpAddr, Vec<Id>>,
     gone: BTreeSet<(Timestamp, Id)>,
     next: Id,
+    /// Those that were forgotten since this was last asked.
+    forgotten: Vec<ObjectKey>,
     labels: Pool<Labels>,
     owners: Pool<OwnerReference>,
     ports: Pool<Vec<NamedPort>>,
@@ -193,12 +195,17 @@ impl Pods {
         }
         self.insert(name, record);
         if self.gone.len() > GONE {
-            self.prune(Timestamp::MIN);
+            self.forget_gone(Timestamp::MIN);
         }
     }
 
-    /// Forgets the pods that were gone by `before`.
-    pub(super) fn prune(&mut self, before: Timestamp) {
+    /// Forgets the pods that were gone by `before`, and tells which were forgotten since this was last asked.
+    pub(super) fn prune(&mut self, before: Timestamp) -> Vec<ObjectKey> {
+        self.forget_gone(before);
+        mem::take(&mut self.forgotten)
+    }
+
+    fn forget_gone(&mut self, before: Timestamp) {
         while let Some(&(at, id)) = self.gone.first() {
             if at > before && self.gone.len() <= GONE {
                 return;
@@ -301,7 +308,7 @@ impl Pods {
         record.end(end);
         self.gone.insert((end.at, id));
         if self.gone.len() > GONE {
-            self.prune(Timestamp::MIN);
+            self.forget_gone(Timestamp::MIN);
         }
     }
 
@@ -314,6 +321,7 @@ impl Pods {
             drop_id(&mut self.by_address, &address, id);
         }
         drop_id(&mut self.by_name, &(&record.pod().name).into(), id);
+        self.forgotten.push(record.pod().key());
     }
 }
 

@@ -112,16 +112,8 @@ impl Index {
         }
     }
 
-    /// Notes those of `before` that are not known any more.
-    pub(super) fn note_forgotten(&mut self, before: BTreeSet<ObjectKey>) {
-        let now = self.known_keys();
-        if let Some(changed) = &mut self.changed {
-            changed.extend(before.difference(&now).cloned());
-        }
-    }
-
     /// The key of everything that is kept, present or gone.
-    pub(super) fn known_keys(&self) -> BTreeSet<ObjectKey> {
+    fn known_keys(&self) -> BTreeSet<ObjectKey> {
         let keys = self.pods.keys().chain(self.owners.keys());
         keys.chain(self.services.keys())
             .chain(self.nodes.keys())

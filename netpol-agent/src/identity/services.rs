@@ -9,6 +9,7 @@ use netpol_common::words::Protocol;
 
 use super::history::{self, History, Span};
 use super::objects::{EndpointSlice, ObjectKey, Service, ServicePort};
+use super::slices::{share_endpoints, share_over_time};
 
 /// How long a change of endpoints may take to reach the nodes, or us: a sighting that finds no endpoints at its own
 /// time is resolved with those of so much earlier or later.
@@ -64,10 +65,15 @@ impl Services {
     }
 
     /// Takes in an endpoint slice. The first version of one is valid from ever: who knows since when it was so.
-    pub(super) fn apply_slice(&mut self, slice: EndpointSlice, at: Timestamp) {
+    pub(super) fn apply_slice(&mut self, mut slice: EndpointSlice, at: Timestamp) {
         self.find_slice_by(&slice);
         match self.slices.get_mut(&slice.name) {
-            Some(history) => history.replace(slice, at),
+            Some(history) => {
+                if let Some(before) = history.all().last() {
+                    share_endpoints(&mut slice, before);
+                }
+                history.replace(slice, at);
+            }
             None => {
                 self.slices
                     .insert(slice.name.clone(), History::new(slice, None));
@@ -199,14 +205,20 @@ impl Services {
         present.flat_map(slice_addresses).collect()
     }
 
-    /// Forgets what ended by `before`.
-    pub(super) fn prune(&mut self, before: Timestamp) {
-        self.services.retain(|_, history| history.prune(before));
-        self.slices.retain(|_, history| history.prune(before));
+    /// Forgets what ended by `before`, and tells of what nothing is left.
+    pub(super) fn prune(&mut self, before: Timestamp) -> Vec<ObjectKey> {
+        let ended = |_: &ObjectName, history: &mut History<_>| !history.prune(before);
+        let services = self.services.extract_if(.., ended);
+        let mut forgotten: Vec<ObjectKey> =
+            services.map(|(name, _)| ObjectKey::Service(name)).collect();
+        let ended = |_: &ObjectName, history: &mut History<_>| !history.prune(before);
+        let slices = self.slices.extract_if(.., ended);
+        forgotten.extend(slices.map(|(name, _)| ObjectKey::EndpointSlice(name)));
         let (services, slices) = (&self.services, &self.slices);
         keep(&mut self.by_address, |name| services.contains_key(name));
         keep(&mut self.by_node_port, |name| services.contains_key(name));
         keep(&mut self.slices_of, |name| slices.contains_key(name));
+        forgotten
     }
 
     /// The key of every service and slice.
@@ -239,8 +251,13 @@ impl Services {
     }
 
     /// Takes back what an earlier process knew of an endpoint slice.
-    pub(super) fn restore_slice(&mut self, known: History<EndpointSlice>, gone: Option<Timestamp>) {
+    pub(super) fn restore_slice(
+        &mut self,
+        mut known: History<EndpointSlice>,
+        gone: Option<Timestamp>,
+    ) {
         known.all().for_each(|slice| self.find_slice_by(slice));
+        share_over_time(&mut known);
         let name = known.all().last().map(|slice| slice.name.clone());
         history::restore(&mut self.slices, name, known, gone);
     }

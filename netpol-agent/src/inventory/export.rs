@@ -169,7 +169,7 @@ fn of_service(service: &Service) -> Value {
 }
 
 fn of_slice(slice: &EndpointSlice) -> Value {
-    let endpoints = slice.endpoints.iter().map(endpoint);
+    let endpoints = slice.endpoints.iter().map(|each| endpoint(each));
     let mut first = slice.endpoints.iter().flat_map(|each| &each.addresses);
     let six = first.next().is_some_and(|address| address.is_ipv6());
     let mut marks = Map::new();

@@ -86,7 +86,7 @@ impl ToObject for discovery::EndpointSlice {
         let mut endpoints = Vec::new();
         let named = self.address_type == "FQDN";
         for endpoint in self.endpoints.iter().filter(|_| !named) {
-            endpoints.push(slice_endpoint(endpoint, &namespace)?);
+            endpoints.push(slice_endpoint(endpoint, &namespace)?.into());
         }
         // Most are kept for long, and there are many.
         endpoints.shrink_to_fit();
