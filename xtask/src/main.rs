@@ -125,7 +125,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::run(),
+        Task::Setup => setup::for_tests(),
         Task::Build { cli_only: true } => build::cli_only(),
         Task::Build { cli_only: false } => build::programs(Profile::Release).map(drop),
         Task::Demo { cni } => demo::run(cni, &own_path()?),

@@ -5,36 +5,60 @@
 
 mod apt;
 mod kernel;
+mod schemathesis;
 
 use anyhow::Result;
 
 use crate::say;
 
-/// What the lab and the end-to-end tests run.
+/// What the lab and the demo run.
 const LAB: &[&str] = &[
     "containernetworking-plugins",
     "dnsmasq-base",
     "iproute2",
     "nftables",
     "nginx-light",
-    "postgresql",
     "redis-server",
 ];
 
-/// Installs whatever is missing.
+/// What only tests run.
+const TESTS: &[&str] = &["postgresql", "python3-venv"];
+
+/// Installs whatever is missing of what building and the lab need.
 ///
 /// # Errors
 ///
 /// If something is missing and cannot be had here; the message says what to install.
 pub fn run() -> Result<()> {
-    let mut wanted = LAB.to_vec();
+    say_if(prepare(LAB)?);
+    Ok(())
+}
+
+/// The same, with what the tests need besides.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn for_tests() -> Result<()> {
+    let prepared = prepare(&[LAB, TESTS].concat())?;
+    let made = schemathesis::prepare()?;
+    say_if(prepared || made);
+    Ok(())
+}
+
+/// Tells whether something was missing.
+fn prepare(packages: &[&'static str]) -> Result<bool> {
+    let mut wanted = packages.to_vec();
     wanted.extend(kernel::packages());
     let installed = apt::install(&wanted)?;
     let built = kernel::prepare()?;
-    if installed || built {
+    Ok(installed || built)
+}
+
+fn say_if(done: bool) {
+    if done {
         say::progress("set-up: done");
     }
-    Ok(())
 }
 
 /// Checks that the kernel crate can be built here.
