@@ -1,6 +1,5 @@
 //! What was acknowledged outlives the process that did so.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::Client;
 
 use crate::double::ApiServer;
+use crate::plaintext::without_tls;
 use crate::rig::{self, HOST, Rig, good};
 
 struct Process(Child);
@@ -161,14 +161,7 @@ fn a_database_that_is_not_believed_ends_it_with_what_to_do() {
     std::fs::write(&kubeconfig, text).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["db".to_owned()]).unwrap();
     std::fs::write(&authority, made.cert.pem()).unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().unwrap();
-        let mut asked = [0; 8];
-        client.read_exact(&mut asked).unwrap();
-        client.write_all(b"N").unwrap();
-    });
+    let (port, served) = without_tls();
     let run = |authority: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netpol-agent"));
         command.args(["--log", "trace", "aggregator", "--kubeconfig"]);
@@ -189,5 +182,5 @@ fn a_database_that_is_not_believed_ends_it_with_what_to_do() {
         told.contains("does not speak TLS") && told.contains("sslmode=disable"),
         "{told}"
     );
-    server.join().unwrap();
+    assert_eq!(served.join().unwrap(), b"");
 }

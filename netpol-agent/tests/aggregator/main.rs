@@ -16,6 +16,11 @@ mod killed;
 mod lab;
 #[cfg(test)]
 mod openapi;
+// Two attributes, as clippy knows code of tests by `cfg(test)` alone.
+#[cfg(test)]
+#[cfg(feature = "ebpf")]
+#[path = "../../src/store/tests/plaintext.rs"]
+mod plaintext;
 #[cfg(test)]
 #[expect(dead_code, reason = "the store's tests use all of it")]
 #[path = "../../src/store/tests/server.rs"]

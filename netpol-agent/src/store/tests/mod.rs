@@ -1,6 +1,7 @@
 //! What the database keeps, and which files it refuses.
 
 mod lossy;
+mod plaintext;
 mod postgres;
 pub(crate) mod server;
 mod tls;

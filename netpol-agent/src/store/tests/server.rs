@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -92,7 +93,7 @@ impl Server {
                     begin.elapsed() < Duration::from_secs(60),
                     "process {child} goes on"
                 );
-                std::thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(5));
             }
         }
     }
@@ -108,7 +109,7 @@ impl Server {
         let begin = Instant::now();
         loop {
             self.child = launch(&self.data(), self.user);
-            std::thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_millis(300));
             if self.child.try_wait().unwrap().is_none() {
                 break;
             }
@@ -136,7 +137,7 @@ impl Server {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "it has ended: {ended:?}");
             assert!(begin.elapsed() < Duration::from_secs(60), "it is not ready");
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
