@@ -21,7 +21,8 @@ pub struct Captures {
     /// Flows that Hubble exported as JSON: a file, or - for stdin; may be repeated
     #[arg(long, env = "NETPOL_HUBBLE", value_name = "PATH")]
     pub hubble: Vec<PathBuf>,
-    /// A dump of the connection tracking table, as conntrack -L prints it: a file, or - for stdin; may be repeated
+    /// A dump of the connection tracking table, as conntrack -L prints it, or its events, as conntrack -E prints them: a
+    /// file, or - for stdin; may be repeated
     #[arg(long, env = "NETPOL_CONNTRACK", value_name = "PATH")]
     pub conntrack: Vec<PathBuf>,
 }
@@ -84,6 +85,8 @@ fn tell(name: &str, unit: &str, summary: &Summary) {
     let Summary {
         read,
         other,
+        aside,
+        unread,
         older,
         lost,
         skipped,
@@ -98,6 +101,19 @@ fn tell(name: &str, unit: &str, summary: &Summary) {
     if *other > 0 {
         warn(format_args!(
             "{name}: {other} of {read} {unit} are no TCP, UDP or SCTP between two hosts, or show no ports"
+        ));
+    }
+    if *aside > 0 {
+        warn(format_args!(
+            "{name}: {aside} of {read} {unit} are about no attempt (seen at a socket, a reply that was dropped, or a notice); \
+             they make no edge"
+        ));
+    }
+    let of_other_links: u64 = unread.values().sum();
+    if of_other_links > 0 {
+        warn(format_args!(
+            "{name}: {of_other_links} of {read} {unit} are of link type {}, which is not read",
+            summary.unread_links()
         ));
     }
     if *older > 0 {

@@ -1,7 +1,8 @@
 //! Dumps of the connection tracking table: `conntrack -L`, `conntrack -E`, and `/proc/net/nf_conntrack`.
 //!
 //! The original tuple of an entry tells the client and the direction, the reply tuple the server behind DNAT. A dump
-//! tells no times, except that of `conntrack -E -o timestamp`.
+//! tells no times, except that of `conntrack -E -o timestamp`. An entry of a table is one connection; of events, all
+//! that are about one connection count once.
 
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -10,9 +11,10 @@ use jiff::Timestamp;
 use netpol_common::record::{Endpoint, FlowRecord};
 use netpol_common::words::{Outcome, Protocol};
 
+use super::connections::{Connections, Event, Original};
 use super::edge::{Edge, is_one_host};
 use super::lines;
-use super::tally::Tally;
+use super::tally::{Each, Tally};
 use super::{ReplayError, Summary};
 use crate::flows::{BadLines, MAX_LINE};
 
@@ -28,16 +30,25 @@ pub fn read(
     mut each: impl FnMut(FlowRecord),
 ) -> Result<Summary, ReplayError> {
     let mut tally = Tally::default();
+    let mut connections = Connections::default();
     let summary = lines::read(input, reader, bad, MAX_LINE, |line, summary| {
         match Entry::parse(line)? {
             Some(entry) => {
                 let (edge, outcome) = entry.judge();
-                tally.add(&edge, outcome, entry.at, &mut each);
+                let into = (&mut tally, &mut each as Each<'_>);
+                match entry.event {
+                    Some(event) => {
+                        let seen = (edge, outcome);
+                        connections.tell(event, entry.original, seen, entry.at, into);
+                    }
+                    None => into.0.add(&edge, outcome, entry.at, into.1),
+                }
             }
             None => summary.other += 1,
         }
         Ok(())
     })?;
+    connections.finish((&mut tally, &mut each));
     tally.finish(&mut each);
     Ok(summary)
 }
@@ -46,6 +57,9 @@ pub fn read(
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Entry {
     at: Option<Timestamp>,
+    /// What happened to it, if the line tells an event.
+    event: Option<Event>,
+    original: Original,
     protocol: Protocol,
     /// TCP's and SCTP's state, in the words of the dump.
     state: Option<String>,
@@ -53,6 +67,7 @@ struct Entry {
     server: IpAddr,
     port: u16,
     unreplied: bool,
+    /// Seen established, and for that kept when the table is full.
     assured: bool,
 }
 
@@ -68,11 +83,8 @@ struct Side {
 impl Entry {
     /// The entry of a line; nothing where it is of another protocol, or not between two hosts.
     fn parse(line: &str) -> Result<Option<Self>, String> {
-        let mut words = line.split_whitespace().peekable();
-        let at = words.peek().and_then(|word| timestamp(word)).inspect(|_| {
-            words.next();
-        });
-        let words: Vec<&str> = words.collect();
+        let (at, line) = timestamp(line);
+        let words: Vec<&str> = line.split_whitespace().collect();
         let (original, reply) = sides(&words)?;
         let Some(protocol) = words.iter().find_map(protocol) else {
             return Ok(None);
@@ -83,6 +95,11 @@ impl Entry {
         let addressed_port = original.destination_port.ok_or_else(|| missing("dport="))?;
         let server = reply.source.unwrap_or(addressed);
         let port = reply.source_port.unwrap_or(addressed_port);
+        let original = Original {
+            protocol,
+            source: (client, original.source_port.unwrap_or_default()),
+            destination: (addressed, addressed_port),
+        };
         if port == 0 || !is_one_host(client) || !is_one_host(server) {
             return Ok(None);
         }
@@ -108,6 +125,8 @@ impl Entry {
         ];
         Ok(Some(Self {
             at,
+            event: words.first().and_then(event),
+            original,
             protocol,
             state: words
                 .iter()
@@ -117,12 +136,15 @@ impl Entry {
             server: server.to_canonical(),
             port,
             unreplied: words.contains(&"[UNREPLIED]"),
-            assured: words.contains(&"[ASSURED]"),
+            // What a flow table has taken over shows neither its state nor that it is assured.
+            assured: ["[ASSURED]", "[OFFLOAD]", "[HW_OFFLOAD]"]
+                .iter()
+                .any(|flag| words.contains(flag)),
         }))
     }
 
     /// What the entry says of its edge. An entry that was replied to and is closed without ever having been assured
-    /// was refused.
+    /// was refused; where the state is not told, as of a connection that ended, it is not known whether it was.
     fn judge(&self) -> (Edge, Outcome) {
         let opening = |state: &str| {
             matches!(
@@ -136,6 +158,7 @@ impl Entry {
             (_, Some("CLOSE" | "CLOSED")) if !self.assured && !self.unreplied => Outcome::Refused,
             (_, Some(state)) if opening(state) => Outcome::Unanswered,
             _ if self.unreplied => Outcome::Unanswered,
+            (_, None) if !self.assured => Outcome::Unknown,
             _ => Outcome::Established,
         };
         let edge = Edge {
@@ -209,10 +232,30 @@ fn protocol(word: &&str) -> Option<Protocol> {
     }
 }
 
-/// `[1700000000.123456]`, what `-o timestamp` begins a line with.
-fn timestamp(word: &str) -> Option<Timestamp> {
-    let number = word.strip_prefix('[')?.strip_suffix(']')?;
-    let (seconds, micros) = number.split_once('.').unwrap_or((number, "0"));
-    let micros: i32 = format!("{micros:0<6}").get(..6)?.parse().ok()?;
-    Timestamp::new(seconds.parse().ok()?, micros.checked_mul(1000)?).ok()
+/// What kind of event a line begins with.
+fn event(word: &&str) -> Option<Event> {
+    match *word {
+        "[NEW]" => Some(Event::New),
+        "[UPDATE]" => Some(Event::Update),
+        "[DESTROY]" => Some(Event::Destroy),
+        _ => None,
+    }
+}
+
+/// The time that `-o timestamp` begins a line with, and what follows it. Behind the dot is the number of microseconds,
+/// filled up with blanks: `[1700000000.5     ]` is five of them.
+fn timestamp(line: &str) -> (Option<Timestamp>, &str) {
+    let inside = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let Some((number, rest)) = inside else {
+        return (None, line);
+    };
+    let time = || {
+        let (seconds, micros) = number.split_once('.')?;
+        let micros: i32 = micros.trim().parse().ok()?;
+        Timestamp::new(seconds.trim().parse().ok()?, micros.checked_mul(1000)?).ok()
+    };
+    match time() {
+        Some(at) => (Some(at), rest),
+        None => (None, line),
+    }
 }

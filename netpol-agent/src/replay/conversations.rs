@@ -24,6 +24,8 @@ pub(super) enum Signal {
     Reset,
     /// Anything else.
     Carry,
+    /// The input does not tell.
+    Untold,
 }
 
 /// Who opened a conversation, where the input tells it.
@@ -82,6 +84,8 @@ impl Conversations {
             (Signal::Accept, Sender::Server | Sender::Unknown) => {
                 self.handshakes.answer(&replied, *at, into);
             }
+            (Signal::Untold, Sender::Client) => self.handshakes.meet(sent, *at),
+            (Signal::Untold, Sender::Unknown) if self.handshakes.knows(&sent) => {}
             (Signal::Reset, Sender::Client) => {}
             (Signal::Reset, _) => self.handshakes.refuse(&replied, into),
             (_, Sender::Client) => self.handshakes.answer(&sent, *at, into),
@@ -126,6 +130,17 @@ impl Conversations {
                 self.handshakes.refuse(&tuple, (&mut self.tally, each));
             }
         }
+    }
+
+    /// Whether a packet of which the sender is not told goes back on a conversation that is known the other way round.
+    pub(super) fn goes_back(&self, protocol: Protocol, passing: &Passing) -> bool {
+        let sent = Tuple::new(&passing.from, &passing.to, protocol);
+        let replied = Tuple::new(&passing.to, &passing.from, protocol);
+        let knows = |tuple: &Tuple| match protocol {
+            Protocol::Udp => self.datagrams.knows(&tuple.edge),
+            Protocol::Tcp | Protocol::Sctp => self.handshakes.knows(tuple),
+        };
+        passing.sender == Sender::Unknown && !knows(&sent) && knows(&replied)
     }
 
     /// An attempt that was kept from leaving its host or arriving at the other.

@@ -37,15 +37,16 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// The link of a `LINKTYPE_` number as <https://www.tcpdump.org/linktypes.html> lists them.
-    pub(super) fn of(number: i32) -> Option<Self> {
-        Some(match number {
+    /// The link of a `LINKTYPE_` number as <https://www.tcpdump.org/linktypes.html> lists them; the number, where that
+    /// type is not read.
+    pub(super) fn of(number: i32) -> Result<Self, i32> {
+        Ok(match number {
             1 => Self::Ethernet,
             12 | 14 | 101 | 228 | 229 => Self::Ip,
             0 | 108 => Self::Null,
             113 => Self::Cooked,
             276 => Self::Cooked2,
-            _ => return None,
+            _ => return Err(number),
         })
     }
 }

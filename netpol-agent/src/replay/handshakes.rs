@@ -35,6 +35,8 @@ struct Attempt {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Pending,
+    /// Something of the client's was seen, and it is not told whether it opened the connection or used it.
+    Untold,
     Refused,
     Answered,
 }
@@ -56,6 +58,13 @@ impl Handshakes {
             Self::settle(&tuple, *known, (tally, each));
         }
         self.insert(tuple, isn, at, State::Pending);
+    }
+
+    /// The client sent something: its opening, or what shows that it was answered.
+    pub(super) fn meet(&mut self, tuple: Tuple, at: Option<Timestamp>) {
+        if !self.attempts.contains_key(&tuple) {
+            self.insert(tuple, None, at, State::Untold);
+        }
     }
 
     /// Something showed that the server took the connection. Without a known attempt its opening was not seen.
@@ -81,7 +90,8 @@ impl Handshakes {
 
     /// The server, or the network, refused the connection, if it was still asked for.
     pub(super) fn refuse(&mut self, tuple: &Tuple, (tally, each): (&mut Tally, Each<'_>)) {
-        let pending = |attempt: &&mut Attempt| attempt.state == State::Pending;
+        let pending =
+            |attempt: &&mut Attempt| matches!(attempt.state, State::Pending | State::Untold);
         if let Some(attempt) = self.attempts.get_mut(tuple).filter(pending) {
             attempt.state = State::Refused;
             tally.add(&tuple.edge, Outcome::Refused, attempt.at, each);
@@ -140,8 +150,11 @@ impl Handshakes {
     }
 
     fn settle(tuple: &Tuple, attempt: Attempt, (tally, each): (&mut Tally, Each<'_>)) {
-        if attempt.state == State::Pending {
-            tally.add(&tuple.edge, Outcome::Unanswered, attempt.at, each);
-        }
+        let outcome = match attempt.state {
+            State::Pending => Outcome::Unanswered,
+            State::Untold => Outcome::Unknown,
+            State::Refused | State::Answered => return,
+        };
+        tally.add(&tuple.edge, outcome, attempt.at, each);
     }
 }

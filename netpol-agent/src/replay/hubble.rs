@@ -1,8 +1,13 @@
 //! Flows as Hubble exports them: one JSON object a line, `hubble observe -o json` or the agent's export file.
 //!
-//! Fields are those of Cilium's `flow.proto` in protobuf's JSON form. An end is taken as the pod that Hubble names if
-//! the inventory has it, else as the workload that Hubble names, else by its address. What was dropped counts as
-//! refused: it did not get through, so it makes no rule.
+//! Fields are those of Cilium's `flow.proto` in protobuf's JSON form. An end that Hubble names is taken as the pod, or,
+//! where the inventory lacks that, as the workload that Hubble names with it; only an end without a name is its
+//! address. What was dropped counts as refused: it did not get through, so it makes no rule. What policies are told to
+//! audit, or hand on to a proxy, got through.
+//!
+//! Of SCTP Hubble tells no chunks: without a reply it is not known whether the server answered, and a reply counts as
+//! an answer, though it may be an abort. The same goes for TCP where an export leaves the flags out; what a proxy
+//! tells of (`L7`) has none, and runs over a connection that was answered.
 
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -47,14 +52,29 @@ pub fn read(
         if let Some(lost) = &line.lost_events {
             summary.lost += lost.count();
         }
-        let told = line
-            .flow()
-            .and_then(|flow| flow.tell(line.time, &knows, &mut conversations, &mut each));
-        summary.other += u64::from(told.is_none());
+        let told = match line.flow() {
+            Some(flow) => flow.tell(line.time, &knows, &mut conversations, &mut each),
+            None if line.lost_events.is_some() => Ok(()),
+            None => Err(Useless::Aside),
+        };
+        match told {
+            Ok(()) => {}
+            Err(Useless::Other) => summary.other += 1,
+            Err(Useless::Aside) => summary.aside += 1,
+        }
         Ok(())
     })?;
     summary.older = conversations.finish(&mut each);
     Ok(summary)
+}
+
+/// Why something that Hubble tells makes no edge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Useless {
+    /// It is no TCP, UDP or SCTP between two hosts, or shows no ports.
+    Other,
+    /// It is about no attempt.
+    Aside,
 }
 
 /// A line: a flow in an envelope, a bare flow, or something else that Hubble has to say.
@@ -109,8 +129,7 @@ struct Ports {
     source_port: u16,
     #[serde(default)]
     destination_port: u16,
-    #[serde(default)]
-    flags: Flags,
+    flags: Option<Flags>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,17 +177,43 @@ impl LostEvents {
 }
 
 impl Flow {
-    /// Tells the conversations of it; nothing if it is of no use to them.
+    /// Tells the conversations of it, if it is of use to them.
     fn tell(
         &self,
         enveloped: Option<Timestamp>,
         knows: &dyn Fn(&ObjectName) -> bool,
         to: &mut Conversations,
         each: Each<'_>,
-    ) -> Option<()> {
-        if self.kind.as_deref().is_some_and(|kind| kind == "SOCK") {
-            return None;
+    ) -> Result<(), Useless> {
+        if self.is_of_a_socket() {
+            return Err(Useless::Aside);
         }
+        let (protocol, ports, passing) = self.passing(enveloped, knows).ok_or(Useless::Other)?;
+        let signal = self.signal(protocol, ports);
+        match (self.verdict.as_deref(), protocol) {
+            (Some("DROPPED" | "ERROR"), _) => {
+                if answers(&passing, signal) || to.goes_back(protocol, &passing) {
+                    return Err(Useless::Aside);
+                }
+                to.drop_attempt(protocol, &passing, each);
+            }
+            (_, Protocol::Udp) => to.datagram(&passing, each),
+            _ => to.signal(protocol, &passing, signal, each),
+        }
+        Ok(())
+    }
+
+    /// Whether it was seen where a socket's address is translated: what is sent from there is told once more.
+    fn is_of_a_socket(&self) -> bool {
+        self.kind.as_deref() == Some("SOCK")
+            || matches!(self.verdict.as_deref(), Some("TRACED" | "TRANSLATED"))
+    }
+
+    fn passing(
+        &self,
+        enveloped: Option<Timestamp>,
+        knows: &dyn Fn(&ObjectName) -> bool,
+    ) -> Option<(Protocol, &Ports, Passing)> {
         let (protocol, ports) = self.l4.as_ref()?.ports()?;
         let addresses = self.ip.as_ref()?;
         let source = end(self.source.as_ref(), addresses.source.as_deref(), knows)?;
@@ -177,9 +222,6 @@ impl Flow {
             addresses.destination.as_deref(),
             knows,
         )?;
-        if ports.source_port == 0 || ports.destination_port == 0 {
-            return None;
-        }
         let passing = Passing {
             at: self.time.or(enveloped),
             from: Socket::new(source, ports.source_port),
@@ -190,21 +232,26 @@ impl Flow {
                 None => Sender::Unknown,
             },
         };
-        match (self.verdict.as_deref(), protocol) {
-            (Some("DROPPED" | "ERROR"), _) if passing.sender == Sender::Server => None,
-            (Some("DROPPED" | "ERROR"), _) => {
-                to.drop_attempt(protocol, &passing, each);
-                Some(())
-            }
-            (_, Protocol::Udp) => {
-                to.datagram(&passing, each);
-                Some(())
-            }
-            _ => {
-                to.signal(protocol, &passing, ports.flags.signal(), each);
-                Some(())
-            }
+        let shown = ports.source_port != 0 && ports.destination_port != 0;
+        shown.then_some((protocol, ports, passing))
+    }
+
+    fn signal(&self, protocol: Protocol, ports: &Ports) -> Signal {
+        match (protocol, &ports.flags) {
+            (Protocol::Tcp, Some(flags)) => flags.signal(),
+            (Protocol::Tcp, None) if self.kind.as_deref() == Some("L7") => Signal::Carry,
+            _ => Signal::Untold,
         }
+    }
+}
+
+/// Whether a packet that was dropped was sent by the server, or may have been. Hubble does not say it of packets that
+/// are dropped, but the client's first segment is the one without ACK and RST.
+fn answers(passing: &Passing, signal: Signal) -> bool {
+    match passing.sender {
+        Sender::Server => true,
+        Sender::Client => false,
+        Sender::Unknown => matches!(signal, Signal::Accept | Signal::Reset | Signal::Carry),
     }
 }
 
@@ -224,7 +271,7 @@ impl Layer4 {
 }
 
 impl Flags {
-    /// Hubble tells no sequence numbers. Of SCTP it tells no chunks, so that such flows are all alike.
+    /// Hubble tells no sequence numbers.
     fn signal(&self) -> Signal {
         match (self.syn, self.ack, self.rst) {
             (_, _, true) => Signal::Reset,
@@ -235,7 +282,8 @@ impl Flags {
     }
 }
 
-/// Who an end is; nothing where it is no host at all.
+/// Who an end is; nothing where it is no host at all. An end that is named is never an address: of a pod that is gone
+/// that may be anybody's by now.
 fn end(
     told: Option<&Endpoints>,
     address: Option<&str>,
@@ -244,17 +292,17 @@ fn end(
     if let Some(told) = told.filter(|told| !told.namespace.is_empty() && !told.pod_name.is_empty())
     {
         let pod = ObjectName::new(&told.namespace, &told.pod_name);
-        if knows(&pod) {
-            return Some(Endpoint::Pod(pod));
-        }
-        if let Some(owner) = told
+        let owner = told
             .workloads
             .first()
-            .filter(|owner| !owner.name.is_empty() && !owner.kind.is_empty())
-        {
-            let workload = WorkloadName::new(&told.namespace, &owner.kind, &owner.name);
-            return Some(Endpoint::Workload(workload));
-        }
+            .filter(|owner| !owner.name.is_empty() && !owner.kind.is_empty());
+        return Some(match owner {
+            Some(owner) if !knows(&pod) => {
+                let workload = WorkloadName::new(&told.namespace, &owner.kind, &owner.name);
+                Endpoint::Workload(workload)
+            }
+            _ => Endpoint::Pod(pod),
+        });
     }
     let address: IpAddr = address?.parse().ok()?;
     is_one_host(address).then(|| Endpoint::Ip(address.to_canonical()))

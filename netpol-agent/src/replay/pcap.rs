@@ -39,7 +39,8 @@ pub fn read(
         failure: &mut failure,
     };
     let result = capture.read(reader, &mut each);
-    capture.summary.older = capture.conversations.finish(&mut each);
+    let conversations = std::mem::take(&mut capture.conversations);
+    capture.summary.older = conversations.finish(&mut each);
     if let Some(source) = failure {
         return Err(ReplayError::Read {
             input: input.to_owned(),
@@ -49,21 +50,25 @@ pub fn read(
         });
     }
     match result {
+        Err(ReplayError::BreaksOff { number, .. }) if bad == BadLines::Skip => {
+            let problem = "the capture breaks off here".to_owned();
+            capture.summary.skip(number, problem);
+        }
         Err(ReplayError::Bad {
             number, problem, ..
-        }) if bad == BadLines::Skip => {
-            capture.summary.skip(number, problem);
-            Ok(capture.summary)
-        }
-        Err(error) => Err(error),
-        Ok(()) => Ok(capture.summary),
+        }) if bad == BadLines::Skip => capture.summary.skip(number, problem),
+        result => result?,
     }
+    capture.check_links()?;
+    Ok(capture.summary)
 }
 
 /// A capture while it is read.
 struct Capture<'a> {
     input: &'a str,
     interfaces: Vec<Interface>,
+    /// Whether any interface's packets can be read.
+    readable: bool,
     conversations: Conversations,
     summary: Summary,
 }
@@ -71,7 +76,8 @@ struct Capture<'a> {
 /// What an interface's packets begin with, and how their times count.
 #[derive(Clone, Copy)]
 struct Interface {
-    link: Option<Link>,
+    /// A type that is not read is told by its number.
+    link: Result<Link, i32>,
     /// Units a second, from `if_tsresol`.
     resolution: u64,
     /// Seconds, from `if_tsoffset`.
@@ -83,6 +89,7 @@ impl<'a> Capture<'a> {
         Self {
             input,
             interfaces: Vec::new(),
+            readable: false,
             conversations: Conversations::default(),
             summary: Summary::default(),
         }
@@ -132,7 +139,8 @@ impl<'a> Capture<'a> {
                     link,
                     resolution,
                     offset: 0,
-                })
+                })?;
+                self.check_links()
             }
             PcapBlockOwned::Legacy(packet) => {
                 let at = self.interfaces.first().and_then(|interface| {
@@ -171,6 +179,12 @@ impl<'a> Capture<'a> {
     }
 
     fn interface(&mut self, interface: Interface) -> Result<(), ReplayError> {
+        match interface.link {
+            Ok(_) => self.readable = true,
+            Err(number) => {
+                self.summary.unread.entry(number).or_default();
+            }
+        }
         self.interfaces.push(interface);
         match self.interfaces.len() {
             0..=4096 => Ok(()),
@@ -190,7 +204,13 @@ impl<'a> Capture<'a> {
         };
         let link = interface.link;
         self.summary.read += 1;
-        let frame = link.map_or(Frame::Other, |link| Frame::parse(link, bytes));
+        let frame = match link {
+            Ok(link) => Frame::parse(link, bytes),
+            Err(number) => {
+                *self.summary.unread.entry(number).or_default() += 1;
+                return Ok(());
+            }
+        };
         let passing = |from: Socket, to: Socket| Passing {
             at,
             from,
@@ -211,9 +231,25 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
+    /// Whether any packet of the interfaces that were described so far can be read.
+    fn check_links(&self) -> Result<(), ReplayError> {
+        if self.readable || self.summary.unread.is_empty() {
+            return Ok(());
+        }
+        Err(ReplayError::Links {
+            input: self.input.to_owned(),
+            links: self.summary.unread_links(),
+        })
+    }
+
     fn bad(&self, error: &PcapError<&[u8]>) -> ReplayError {
         self.bad_for(match error {
-            PcapError::UnexpectedEof | PcapError::Incomplete(_) => "the capture breaks off here",
+            PcapError::UnexpectedEof | PcapError::Incomplete(_) => {
+                return ReplayError::BreaksOff {
+                    input: self.input.to_owned(),
+                    number: self.summary.read + 1,
+                };
+            }
             PcapError::BufferTooSmall => "longer than a mebibyte: the capture is damaged here",
             PcapError::ReadError => "cannot be read",
             _ => "is damaged",

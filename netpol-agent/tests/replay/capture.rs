@@ -3,6 +3,7 @@
 use etherparse::{PacketBuilder, TcpHeader};
 
 /// A capture in the format pcap, Ethernet, microseconds.
+#[derive(Clone)]
 pub(crate) struct Capture {
     bytes: Vec<u8>,
 }

@@ -83,16 +83,71 @@ fn a_capture_may_come_from_stdin() {
         .stdout(predicate::str::contains("\"port\":53"));
 }
 
+/// A pod that Hubble names and the inventory lacks: its address may be outside of everything that the inventory knows,
+/// and is in no policy all the same.
+#[test]
+fn a_pod_that_is_gone_never_becomes_an_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let inventory = directory.path().join("inventory.json");
+    fs::write(&inventory, INVENTORY).unwrap();
+    let flow = r#"{"flow":{"verdict":"FORWARDED","Type":"L3_L4","is_reply":true,
+        "IP":{"source":"10.77.0.9","destination":"10.0.0.1"},
+        "source":{"namespace":"shop","pod_name":"gone-1"},
+        "l4":{"TCP":{"source_port":8080,"destination_port":40000,"flags":{"SYN":true,"ACK":true}}}}}"#;
+    command(&["generate", "--hubble", "-", "--inventory"])
+        .arg(&inventory)
+        .write_stdin(flow.replace('\n', ""))
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("10.77.0.9").not())
+        .stderr(predicate::str::contains("pod shop/gone-1"));
+}
+
+/// What makes no edge is told by its kind.
+#[test]
+fn what_makes_no_edge_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let inventory = directory.path().join("inventory.json");
+    fs::write(&inventory, INVENTORY).unwrap();
+    let traced = r#"{"flow":{"verdict":"TRACED","Type":"SOCK","IP":{"source":"10.0.0.1","destination":"10.0.0.2"}}}"#;
+    let ping = r#"{"flow":{"verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"ICMPv4":{"type":8}}}}"#;
+    command(&["flows", "--hubble", "-", "--inventory"])
+        .arg(&inventory)
+        .write_stdin([traced, traced, ping].join("\n"))
+        .assert()
+        .success()
+        .stderr(
+            predicate::str::contains(
+                "stdin: 1 of 3 flows are no TCP, UDP or SCTP between two hosts",
+            )
+            .and(predicate::str::contains(
+                "stdin: 2 of 3 flows are about no attempt",
+            )),
+        );
+}
+
 #[test]
 fn what_is_wrong_is_one_line_and_exit_code_2() {
     let directory = tempfile::tempdir().unwrap();
     let inventory = directory.path().join("inventory.json");
     fs::write(&inventory, INVENTORY).unwrap();
+    let other_link = Capture::with_link(127).bytes();
+    let whole = Capture::new().udp(1, (1, 40_000), (2, 53)).bytes();
     let cases = [
         (
             "--pcap",
             &b"no capture at all, but long enough"[..],
             "is no packet capture",
+        ),
+        (
+            "--pcap",
+            &other_link,
+            "is of link type 127, which is not read",
+        ),
+        (
+            "--pcap",
+            &whole[..whole.len() - 1],
+            "packet 1: the capture breaks off here; with --skip-bad-lines",
         ),
         ("--hubble", b"{", "line 1: no flow of Hubble"),
         ("--conntrack", b"x\n", "line 1: not an entry of conntrack"),

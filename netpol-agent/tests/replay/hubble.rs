@@ -123,7 +123,167 @@ fn ends_are_pods_that_the_inventory_has_else_workloads_else_addresses() {
     flow["destination"] =
         json!({"namespace": "shop", "pod_name": "gone-1", "workloads": workloads});
     let expected = "shop/known-1 > shop/StatefulSet/db 80/TCP unanswered x1 1767323045-1767323045";
-    assert_eq!(records(&[flow]), [expected]);
+    assert_eq!(records(&[flow.clone()]), [expected]);
+    // Its address may be anybody's by now, or nobody's.
+    for workloads in [Value::Null, json!([]), json!([{"name": "db"}])] {
+        flow["destination"] = json!({"namespace": "shop", "pod_name": "gone-1"});
+        if !workloads.is_null() {
+            flow["destination"]["workloads"] = workloads;
+        }
+        let expected = "shop/known-1 > shop/gone-1 80/TCP unanswered x1 1767323045-1767323045";
+        assert_eq!(records(&[flow.clone()]), [expected]);
+    }
+}
+
+/// Hubble tells no chunks of SCTP, and of TCP an export may leave the flags out.
+#[test]
+fn without_flags_only_a_reply_tells_that_the_server_answered() {
+    let ports = |reply| match reply {
+        true => json!({"source_port": 80, "destination_port": 40_000}),
+        false => json!({"source_port": 40_000, "destination_port": 80}),
+    };
+    for protocol in ["SCTP", "TCP"] {
+        let passing = |is_reply| {
+            let reply = is_reply == Some(true);
+            flow(json!({protocol: ports(reply)}), is_reply, "FORWARDED")
+        };
+        let (request, reply) = (passing(Some(false)), passing(Some(true)));
+        let dropped = flow(json!({protocol: ports(false)}), None, "DROPPED");
+        // Of a sender that is not told, seen from the other end.
+        let back = json!({protocol: ports(true)});
+        let mut back = flow(back, None, "FORWARDED");
+        back["IP"] = reply["IP"].clone();
+        let cases = [
+            (vec![&request], "unknown"),
+            (vec![&request, &request], "unknown"),
+            (vec![&request, &reply, &request], "established"),
+            (vec![&reply], "established"),
+            (vec![&request, &back], "established"),
+            (vec![&dropped], "refused"),
+        ];
+        for (flows, outcome) in cases {
+            let flows: Vec<Value> = flows.into_iter().cloned().collect();
+            let expected =
+                format!("10.0.0.1 > 10.0.0.2 80/{protocol} {outcome} x1 1767323045-1767323045");
+            assert_eq!(records(&flows), [expected], "{flows:?}");
+        }
+    }
+}
+
+/// What is no attempt of its own makes no edge, and is counted apart from what is of another protocol.
+#[test]
+fn what_is_told_besides_attempts_makes_no_edge() {
+    let segment = |flags, reply| segment(flags, reply);
+    let (syn, accept) = (json!({"SYN": true}), json!({"SYN": true, "ACK": true}));
+    let at_socket = |verdict: &str, kind: &str| {
+        let mut flow = flow(segment(syn.clone(), false), None, verdict);
+        flow["Type"] = json!(kind);
+        flow["l4"]["TCP"]["source_port"] = json!(0);
+        flow
+    };
+    let backwards = |l4, verdict: &str| {
+        let mut flow = flow(l4, None, verdict);
+        flow["IP"] = json!({"source": "10.0.0.2", "destination": "10.0.0.1"});
+        flow
+    };
+    let cases = [
+        at_socket("TRACED", "SOCK"),
+        at_socket("TRANSLATED", "SOCK"),
+        at_socket("TRACED", "UNKNOWN_TYPE"),
+        // Of what is dropped Hubble does not tell whether it is a reply.
+        flow(segment(accept.clone(), true), Some(true), "DROPPED"),
+        backwards(segment(accept.clone(), true), "DROPPED"),
+        backwards(segment(json!({"RST": true}), true), "DROPPED"),
+        backwards(segment(json!({"ACK": true}), true), "ERROR"),
+        json!({"node_status": {"state_change": "NODE_CONNECTED"}}),
+    ];
+    for case in cases {
+        let text = match case.get("node_status") {
+            Some(_) => case.to_string(),
+            None => lines(std::slice::from_ref(&case)),
+        };
+        let (records, summary) = replay(&text, BadLines::Fail);
+        let summary = summary.unwrap();
+        assert_eq!(records, [""; 0], "{case}");
+        assert_eq!(
+            (summary.read, summary.other, summary.aside),
+            (1, 0, 1),
+            "{case}"
+        );
+    }
+    // A datagram that is dropped is a reply if it goes back on an exchange that is known.
+    let datagram = |from, to| json!({"UDP": {"source_port": from, "destination_port": to}});
+    let request = flow(datagram(40_000, 53), Some(false), "FORWARDED");
+    let reply = backwards(datagram(53, 40_000), "DROPPED");
+    let (records, summary) = replay(&lines(&[request, reply]), BadLines::Fail);
+    let expected = "10.0.0.1 > 10.0.0.2 53/UDP one-way x1 1767323045-1767323045";
+    assert_eq!(records, [expected]);
+    assert_eq!(summary.unwrap().aside, 1);
+}
+
+/// A policy that is only audited lets everything pass, and so does one that hands on to a proxy.
+#[test]
+fn what_is_audited_or_redirected_got_through() {
+    for verdict in ["FORWARDED", "AUDIT", "REDIRECTED", "VERDICT_UNKNOWN"] {
+        let syn = flow(segment(json!({"SYN": true}), false), Some(false), verdict);
+        let accept = json!({"SYN": true, "ACK": true});
+        let accept = flow(segment(accept, true), Some(true), verdict);
+        let expected = |outcome: &str| {
+            format!("10.0.0.1 > 10.0.0.2 80/TCP {outcome} x1 1767323045-1767323045")
+        };
+        assert_eq!(
+            records(std::slice::from_ref(&syn)),
+            [expected("unanswered")],
+            "{verdict}"
+        );
+        assert_eq!(
+            records(&[syn, accept]),
+            [expected("established")],
+            "{verdict}"
+        );
+    }
+}
+
+/// Requests and answers as a proxy tells of them, without flags.
+#[test]
+fn what_a_proxy_saw_was_answered_unless_it_denied_it() {
+    let of_proxy = |l4: Value, is_reply: bool, verdict: &str| {
+        let mut flow = flow(l4, Some(is_reply), verdict);
+        flow["Type"] = json!("L7");
+        flow["l7"] = json!({"type": "REQUEST", "http": {"method": "GET", "url": "http://api/"}});
+        flow
+    };
+    let http = |from, to| json!({"TCP": {"source_port": from, "destination_port": to}});
+    let dns = |from, to| json!({"UDP": {"source_port": from, "destination_port": to}});
+    let cases = [
+        (
+            vec![of_proxy(http(40_000, 80), false, "FORWARDED")],
+            "80/TCP established",
+        ),
+        (
+            vec![of_proxy(http(80, 40_000), true, "FORWARDED")],
+            "80/TCP established",
+        ),
+        (
+            vec![of_proxy(http(40_000, 80), false, "DROPPED")],
+            "80/TCP refused",
+        ),
+        (
+            vec![of_proxy(dns(40_000, 53), false, "FORWARDED")],
+            "53/UDP one-way",
+        ),
+        (
+            vec![
+                of_proxy(dns(40_000, 53), false, "FORWARDED"),
+                of_proxy(dns(53, 40_000), true, "FORWARDED"),
+            ],
+            "53/UDP established",
+        ),
+    ];
+    for (flows, expected) in cases {
+        let expected = format!("10.0.0.1 > 10.0.0.2 {expected} x1 1767323045-1767323045");
+        assert_eq!(records(&flows), [expected], "{flows:?}");
+    }
 }
 
 #[test]
@@ -140,7 +300,8 @@ fn bare_flows_losses_and_other_lines() {
     let (records, summary) = replay(&text, BadLines::Fail);
     assert_eq!(records.len(), 1);
     let summary = summary.unwrap();
-    assert_eq!((summary.read, summary.other, summary.lost), (4, 3, 17));
+    assert_eq!((summary.read, summary.other, summary.aside), (4, 1, 1));
+    assert_eq!(summary.lost, 17);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod capture;
 mod commands;
 mod conntrack;
 mod hubble;
+mod memory;
 mod pcap;
 
 use netpol_agent::replay::ReplayError;

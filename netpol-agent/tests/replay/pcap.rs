@@ -214,41 +214,50 @@ fn multicast_broadcast_and_later_fragments_make_no_edge() {
     assert_eq!((summary.read, summary.other), (4, 4));
 }
 
+/// A block of pcapng.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let padded = body.len().next_multiple_of(4);
+    let length = u32::try_from(padded + 12).unwrap().to_le_bytes();
+    let mut block = [&kind.to_le_bytes()[..], &length, body].concat();
+    block.resize(8 + padded, 0);
+    block.extend(length);
+    block
+}
+
+fn section() -> Vec<u8> {
+    let magic = 0x1a2b_3c4d_u32.to_le_bytes();
+    block(
+        0x0a0d_0d0a,
+        &[&magic[..], &[1, 0, 0, 0], &[255; 8]].concat(),
+    )
+}
+
+fn interface(link: u16, options: &[u8]) -> Vec<u8> {
+    let link = link.to_le_bytes();
+    block(1, &[&link[..], &[0; 6], options].concat())
+}
+
+fn packet(interface: u32, units: u64, frame: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(frame.len()).unwrap();
+    let fields = [
+        interface,
+        (units >> 32) as u32,
+        units as u32,
+        length,
+        length,
+    ];
+    let fields = fields.map(u32::to_le_bytes).concat();
+    block(6, &[&fields[..], frame].concat())
+}
+
 #[test]
 fn pcapng_with_an_interface_of_its_own_clock() {
-    let frame = udp(CLIENT, (2, 99));
-    let block = |kind: u32, body: &[u8]| {
-        let padded = body.len().next_multiple_of(4);
-        let length = u32::try_from(padded + 12).unwrap().to_le_bytes();
-        let mut block = [&kind.to_le_bytes()[..], &length, body].concat();
-        block.resize(8 + padded, 0);
-        block.extend(length);
-        block
-    };
-    let section = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[255; 8]].concat();
-    // Ethernet, snap length 0, if_tsresol: nanoseconds.
-    let interface = [
-        &[1, 0, 0, 0, 0, 0, 0, 0][..],
-        &[9, 0, 1, 0, 9, 0, 0, 0],
-        &[0; 4],
-    ]
-    .concat();
-    let units = 7_000_000_000_u64;
-    let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
-    let (high, low) = ((units >> 32) as u32, units as u32);
-    let packet = [
-        &[0; 4][..],
-        &high.to_le_bytes(),
-        &low.to_le_bytes(),
-        &length,
-        &length,
-        &frame,
-    ]
-    .concat();
+    // if_tsresol: nanoseconds.
+    let nanoseconds = [9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0];
     let capture = [
-        block(0x0a0d_0d0a, &section),
-        block(1, &interface),
-        block(6, &packet),
+        section(),
+        interface(1, &nanoseconds),
+        packet(0, 7_000_000_000, &udp(CLIENT, (2, 99))),
     ]
     .concat();
     let (records, summary) = replay(&capture, BadLines::Fail);
@@ -265,11 +274,61 @@ fn a_capture_that_breaks_off_is_told_or_taken_as_it_is() {
     let (_, summary) = replay(&whole[..whole.len() - 3], BadLines::Fail);
     assert_eq!(
         message(&summary.unwrap_err()),
-        "x, packet 2: the capture breaks off here"
+        "x, packet 2: the capture breaks off here; with --skip-bad-lines what is before it is taken"
     );
     let (records, summary) = replay(&whole[..whole.len() - 3], BadLines::Skip);
     assert_eq!(records, ["10.0.0.1 > 10.0.0.2 99/UDP one-way x1 1-1"]);
-    assert_eq!(summary.unwrap().skipped, 1);
+    let skipped = (2, "the capture breaks off here".to_owned());
+    assert_eq!(summary.unwrap().first_skipped, Some(skipped));
+}
+
+#[test]
+fn a_capture_of_another_link_type_is_an_error() {
+    let frame = udp(CLIENT, (2, 99));
+    for packets in 0..2 {
+        let capture = (0..packets).fold(Capture::with_link(127), |capture, second| {
+            capture.frame(second, &frame)
+        });
+        for bad in [BadLines::Fail, BadLines::Skip] {
+            let (records, summary) = replay(&capture.clone().bytes(), bad);
+            assert_eq!(records, [""; 0]);
+            assert_eq!(
+                message(&summary.unwrap_err()),
+                "x is of link type 127, which is not read: Ethernet, raw IP, BSD loopback and Linux cooked (tcpdump -i \
+                 any) are"
+            );
+        }
+    }
+}
+
+/// Two interfaces in one capture; of one that is not read the packets are counted.
+#[test]
+fn packets_of_other_link_types_are_counted_by_type() {
+    let capture = |links: &[u16], packets: &[u32]| {
+        let frame = udp(CLIENT, (2, 99));
+        let interfaces = links.iter().map(|link| interface(*link, &[]));
+        let packets = packets
+            .iter()
+            .map(|index| packet(*index, 7_000_000, &frame));
+        let blocks = interfaces.chain(packets);
+        [section()]
+            .into_iter()
+            .chain(blocks)
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let (records, summary) = replay(&capture(&[195, 1, 127], &[0, 1, 0, 2]), BadLines::Fail);
+    assert_eq!(records, ["10.0.0.1 > 10.0.0.2 99/UDP one-way x1 7-7"]);
+    let summary = summary.unwrap();
+    assert_eq!((summary.read, summary.other), (4, 0));
+    assert_eq!(summary.unread, [(195, 2), (127, 1)].into());
+    assert_eq!(summary.unread_links(), "127, 195");
+    let (_, summary) = replay(&capture(&[195, 127, 9, 8, 7, 6], &[]), BadLines::Skip);
+    let error = message(&summary.unwrap_err());
+    assert!(
+        error.starts_with("x is of link type 6, 7, 8, 9 and 2 more, which is not read: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -312,6 +371,9 @@ proptest! {
     #[test]
     fn any_bytes_after_a_header_are_no_panic(frame in prop::collection::vec(any::<u8>(), 0..200), link in 0..300_u32) {
         let (_, summary) = replay(&Capture::with_link(link).frame(1, &frame).bytes(), BadLines::Fail);
-        prop_assert_eq!(summary.unwrap().read, 1);
+        match summary {
+            Ok(summary) => prop_assert_eq!(summary.read, 1),
+            Err(error) => prop_assert!(matches!(error, ReplayError::Links { .. }), "{}", error),
+        }
     }
 }
