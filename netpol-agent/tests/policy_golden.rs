@@ -31,8 +31,9 @@ macro_rules! golden {
 golden! {
     api_server cidr_groups cni_aws cni_aws_named_port cni_calico_old cni_cilium cni_cilium_old cron_job default_deny
     default_deny_left_out dns_always dns_pair dns_seen external_aggregate external_any external_dual_stack
-    external_unknown hairpin helm_releases host_network much_evidence names needs_widening no_cross_product
-    no_evidence node_cidr_auto node_cidr_given node_peer node_port not_established nothing_learned one_way
+    external_unknown external_unknown_pods hairpin helm_releases host_network much_evidence names needs_widening
+    no_cross_product no_evidence node_cidr_auto node_cidr_given node_cidr_pods node_peer node_port not_established
+    nothing_learned one_way
     other_end_only other_owners other_view overlap peers_namespace port_ranges ranges_infer ranges_known reject
     service_over_two service_target_port stateful_set strange_labels two_namespaces unresolved unselectable
 }

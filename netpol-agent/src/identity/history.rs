@@ -133,6 +133,15 @@ impl<T: PartialEq> History<T> {
     }
 }
 
+/// Forgets versions that ended by `before`, and objects of which none is left: as far as the keys of those are taken.
+pub(super) fn forget<K: Ord, T: PartialEq>(
+    all: &mut BTreeMap<K, History<T>>,
+    before: Timestamp,
+) -> impl Iterator<Item = K> {
+    let forgotten = all.extract_if(.., move |_, history| !history.prune(before));
+    forgotten.map(|(key, _)| key)
+}
+
 /// Takes back what an earlier process knew of an object.
 pub(super) fn restore<K: Ord, T: PartialEq>(
     all: &mut BTreeMap<K, History<T>>,

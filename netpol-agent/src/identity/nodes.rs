@@ -160,11 +160,10 @@ impl Nodes {
         nodes.any(|node| node.pod_cidrs.iter().any(|cidr| cidr.contains(&address)))
     }
 
-    /// Forgets what ended by `before`.
+    /// Forgets what ended by `before`, and tells of what nothing is left.
     pub(super) fn prune(&mut self, before: Timestamp) -> Vec<ObjectKey> {
-        let ended = |_: &String, history: &mut History<Node>| !history.prune(before);
-        let forgotten = self.objects.extract_if(.., ended);
-        let forgotten = forgotten.map(|(name, _)| ObjectKey::Node(name)).collect();
+        let forgotten = history::forget(&mut self.objects, before);
+        let forgotten = forgotten.map(ObjectKey::Node).collect();
         self.learned.retain(|_, learned| learned.prune(before));
         let (objects, learned) = (&self.objects, &self.learned);
         self.by_address.retain(|_, names| {

@@ -42,6 +42,12 @@ impl Index {
         owners.find(|pod| !pod.host_network && !pod.terminal && !pod.terminating)
     }
 
+    /// Whether there is no node of that name now. Where no node at all is known, nothing tells.
+    #[must_use]
+    pub fn lacks_node(&self, name: &str) -> bool {
+        self.nodes.present_named(name).is_none() && self.nodes.present().next().is_some()
+    }
+
     /// How many objects are there now, by kind; owners of all kinds count as `Owner`.
     #[must_use]
     pub fn present_counts(&self) -> [(&'static str, usize); 6] {

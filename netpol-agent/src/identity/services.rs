@@ -207,13 +207,9 @@ impl Services {
 
     /// Forgets what ended by `before`, and tells of what nothing is left.
     pub(super) fn prune(&mut self, before: Timestamp) -> Vec<ObjectKey> {
-        let ended = |_: &ObjectName, history: &mut History<_>| !history.prune(before);
-        let services = self.services.extract_if(.., ended);
-        let mut forgotten: Vec<ObjectKey> =
-            services.map(|(name, _)| ObjectKey::Service(name)).collect();
-        let ended = |_: &ObjectName, history: &mut History<_>| !history.prune(before);
-        let slices = self.slices.extract_if(.., ended);
-        forgotten.extend(slices.map(|(name, _)| ObjectKey::EndpointSlice(name)));
+        let services = history::forget(&mut self.services, before).map(ObjectKey::Service);
+        let slices = history::forget(&mut self.slices, before).map(ObjectKey::EndpointSlice);
+        let forgotten = services.chain(slices).collect();
         let (services, slices) = (&self.services, &self.slices);
         keep(&mut self.by_address, |name| services.contains_key(name));
         keep(&mut self.by_node_port, |name| services.contains_key(name));

@@ -14,6 +14,7 @@ impl Finding {
             | Self::NeedsWidening { workload, .. }
             | Self::OutsideUnknown { workload, .. }
             | Self::Unenforceable { workload, .. }
+            | Self::IgnoredLabel { workload, .. }
             | Self::CutOff { workload }
             | Self::RejectedStillAllowed { workload, .. }
             | Self::Widening { workload, .. }

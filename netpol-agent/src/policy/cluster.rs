@@ -8,7 +8,7 @@ use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 
 use super::validate::{is_label_key, is_label_value};
-use crate::identity::objects::{Labels, Service, TargetPort};
+use crate::identity::objects::{Labels, NamedPort, Service, TargetPort};
 use crate::identity::{Index, Peer, WorkloadView};
 
 /// A cluster as the policy engine sees it.
@@ -22,14 +22,14 @@ pub struct Cluster {
     pub api_server: BTreeSet<IpAddr>,
     /// Workloads and target ports behind a service port that is named as DNS's.
     pub resolvers: BTreeSet<(WorkloadName, u16)>,
-    /// Ranges that the nodes give their pods addresses from.
-    pub pod_ranges: BTreeSet<IpNet>,
-    /// The current addresses of all pods that have one of their own.
-    pub pod_addresses: BTreeSet<IpAddr>,
+    /// Ranges that nodes give their pods addresses from, of those nodes that tell them.
+    pub pod_ranges: BTreeMap<String, BTreeSet<IpNet>>,
+    /// The current addresses of all pods that have one of their own, with the workload of each.
+    pub pod_addresses: BTreeSet<(IpAddr, WorkloadName)>,
     /// Every service.
     pub services: Vec<Service>,
-    /// The named container ports of each workload's pods.
-    pub named_ports: BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>>,
+    /// The named container ports of each workload's pods; of a workload without pods, those of its template.
+    pub named_ports: NamedPorts,
 }
 
 /// A workload's labels, as they matter for selecting it.
@@ -45,6 +45,9 @@ pub struct Workload {
     pub nodes: BTreeSet<String>,
 }
 
+/// Named container ports by workload.
+pub type NamedPorts = BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>>;
+
 /// Names of service ports behind which resolvers listen.
 const DNS_PORT_NAMES: [&str; 2] = ["dns", "dns-tcp"];
 
@@ -53,11 +56,21 @@ impl Cluster {
     #[must_use]
     pub fn of(index: &Index) -> Self {
         let mut workloads: BTreeMap<WorkloadName, Workload> = BTreeMap::new();
+        let mut templates = NamedPorts::new();
         for view in index.workloads() {
+            if view.running == 0 && view.name.kind != "Pod" && !view.named_ports.is_empty() {
+                templates.insert(view.name.clone(), numbers(&view.named_ports).collect());
+            }
             workloads.insert(view.name.clone(), view.into());
         }
+        let mut pod_addresses = BTreeSet::new();
         for pod in index.pods().filter(|pod| !pod.terminal) {
-            let workload = workloads.entry(index.workload_of(pod)).or_default();
+            let workload = workloads.entry(index.workload_of(pod));
+            if !pod.host_network {
+                let own = |address: &IpAddr| (address.to_canonical(), workload.key().clone());
+                pod_addresses.extend(pod.ips.iter().map(own));
+            }
+            let workload = workload.or_default();
             let labels = selectable(Labels::clone(&pod.labels));
             if !labels.is_empty() {
                 workload.label_sets.insert(labels);
@@ -81,19 +94,19 @@ impl Cluster {
             api_server: addresses.into_iter().map(|(address, _)| address).collect(),
             resolvers: index
                 .services()
-                .flat_map(|service| resolvers(index, &workloads, service))
+                .flat_map(|service| resolvers(index, (&workloads, &templates), service))
                 .collect(),
             pod_ranges: index
                 .nodes()
-                .flat_map(|node| node.pod_cidrs.iter().map(IpNet::trunc))
+                .filter(|node| !node.pod_cidrs.is_empty())
+                .map(|node| {
+                    let ranges = node.pod_cidrs.iter().map(IpNet::trunc);
+                    (node.name.clone(), ranges.collect())
+                })
                 .collect(),
-            pod_addresses: index
-                .pods()
-                .filter(|pod| !pod.terminal && !pod.host_network)
-                .flat_map(|pod| pod.ips.iter().map(IpAddr::to_canonical))
-                .collect(),
+            pod_addresses,
             services: index.services().cloned().collect(),
-            named_ports: named_ports(index),
+            named_ports: named_ports(index, templates),
             workloads,
         }
     }
@@ -114,6 +127,19 @@ impl Cluster {
         };
         let addresses = addresses.into_iter();
         addresses.map(|address| address.to_canonical()).collect()
+    }
+
+    /// The workload of each pod that has an address in a block, once for each address.
+    pub(super) fn pods_in<'a>(
+        &'a self,
+        block: &IpNet,
+    ) -> impl Iterator<Item = &'a WorkloadName> + use<'a> {
+        let (first, last) = (block.network(), block.broadcast());
+        let from = self
+            .pod_addresses
+            .range((first, WorkloadName::new("", "", ""))..);
+        let inside = from.take_while(move |(address, _)| *address <= last);
+        inside.map(|(_, workload)| workload)
     }
 
     /// Whether a peer is pods that selectors match, and not addresses only.
@@ -156,14 +182,19 @@ fn is_selected(workload: &Workload, service: &Service) -> bool {
     !service.selector.is_empty() && workload.label_sets.iter().any(selects)
 }
 
-fn named_ports(index: &Index) -> BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>> {
-    let mut named: BTreeMap<WorkloadName, BTreeSet<(String, Protocol, u16)>> = BTreeMap::new();
-    for pod in index.pods().filter(|pod| !pod.named_ports.is_empty()) {
+/// The named ports of pods, beside those of the templates of workloads without pods.
+fn named_ports(index: &Index, mut named: NamedPorts) -> NamedPorts {
+    let pods = index.pods().filter(|pod| !pod.terminal);
+    for pod in pods.filter(|pod| !pod.named_ports.is_empty()) {
         let known = named.entry(index.workload_of(pod)).or_default();
-        let ports = pod.named_ports.iter();
-        known.extend(ports.map(|port| (port.name.clone(), port.protocol, port.port)));
+        known.extend(numbers(&pod.named_ports));
     }
     named
+}
+
+fn numbers(named: &[NamedPort]) -> impl Iterator<Item = (String, Protocol, u16)> {
+    let named = named.iter();
+    named.map(|port| (port.name.clone(), port.protocol, port.port))
 }
 
 impl From<WorkloadView> for Workload {
@@ -188,7 +219,7 @@ fn selectable(mut labels: Labels) -> Labels {
 /// which a file may hold, is nobody's.
 fn resolvers(
     index: &Index,
-    workloads: &BTreeMap<WorkloadName, Workload>,
+    (workloads, templates): (&BTreeMap<WorkloadName, Workload>, &NamedPorts),
     service: &Service,
 ) -> Vec<(WorkloadName, u16)> {
     let selects = |labels: &Labels| {
@@ -198,6 +229,13 @@ fn resolvers(
                 .clone()
                 .all(|(key, value)| labels.get(key) == Some(value))
     };
+    let selected = || {
+        let beside = workloads
+            .iter()
+            .filter(|(name, _)| name.namespace == service.name.namespace);
+        let selected = beside.filter(|(_, workload)| workload.label_sets.iter().any(selects));
+        selected.map(|(name, _)| name)
+    };
     let mut found = Vec::new();
     for port in service
         .ports
@@ -205,20 +243,21 @@ fn resolvers(
         .filter(|port| DNS_PORT_NAMES.contains(&&*port.name))
     {
         match &port.target {
-            TargetPort::Number(number) => found.extend(
-                workloads
-                    .iter()
-                    .filter(|(name, _)| name.namespace == service.name.namespace)
-                    .filter(|(_, workload)| workload.label_sets.iter().any(selects))
-                    .map(|(name, _)| (name.clone(), *number)),
-            ),
+            TargetPort::Number(number) => {
+                found.extend(selected().map(|name| (name.clone(), *number)));
+            }
             TargetPort::Name(wanted) => {
                 let pods = index
                     .pods()
-                    .filter(|pod| pod.name.namespace == service.name.namespace);
+                    .filter(|pod| !pod.terminal && pod.name.namespace == service.name.namespace);
                 for pod in pods.filter(|pod| selects(&pod.labels)) {
                     let ports = pod.named_ports.iter().filter(|named| named.name == *wanted);
                     found.extend(ports.map(|named| (index.workload_of(pod), named.port)));
+                }
+                for name in selected() {
+                    let named = templates.get(name).into_iter().flatten();
+                    let ports = named.filter(|(named, _, _)| named == wanted);
+                    found.extend(ports.map(|(_, _, port)| (name.clone(), *port)));
                 }
             }
         }

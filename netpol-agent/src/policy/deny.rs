@@ -99,12 +99,13 @@ pub(super) fn policy(
         },
     });
     let findings = findings.collect();
+    let entities = super::entities::rules(writer, &learned);
     let policy = Policy {
         name,
         subject: Selector::default(),
         ingress: Vec::new(),
-        egress: rules(writer, namespace, &learned).rules,
-        entities: super::entities::rules(writer, &learned),
+        egress: rules(writer, namespace, learned).rules,
+        entities,
         already: BTreeMap::new(),
         coverage: None,
         workload,

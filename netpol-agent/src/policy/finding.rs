@@ -47,7 +47,7 @@ pub enum Finding {
         /// How many addresses.
         addresses: usize,
     },
-    /// Everything outside the cluster was to be allowed, but it is not known what that is: the addresses that were
+    /// External addresses were to be widened, but it is not known what is outside the cluster: the addresses that were
     /// seen stay.
     OutsideUnknown {
         /// The workload.
@@ -67,6 +67,13 @@ pub enum Finding {
         plugin: Cni,
         /// What it is.
         what: Unenforced,
+    },
+    /// A label that a policy selects by and that Cilium leaves out of what it knows of pods: it matches none.
+    IgnoredLabel {
+        /// The workload.
+        workload: WorkloadName,
+        /// The label's key.
+        label: String,
     },
     /// A namespace that gets no policy denying all else, though it was asked for.
     DefaultDenyLeftOut {

@@ -39,6 +39,7 @@ impl<'p> Making<'p> {
             atlas: &self.proposer.atlas,
             taught: self.taught,
             sightings: self.common.sightings.as_ref(),
+            outsides: &self.proposer.outsides,
         }
     }
 
@@ -137,6 +138,7 @@ impl<'p> Making<'p> {
             findings.extend(remarks);
         }
         let entities = both.map(|(_, learned)| entities::rules(&writer, learned));
+        let both = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
         let [ingress, egress] = both.map(|(direction, learned)| {
             let rules = widen::rules(&writer, learned, |narrow| {
                 rules(&writer, &name.namespace, narrow)

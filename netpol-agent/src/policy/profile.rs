@@ -3,7 +3,8 @@
 //! - Without support for `endPort` (see [`Plugin::port_ranges_since`](super::options::Plugin::port_ranges_since))
 //!   ranges are written port by port, or told where they are too long.
 //! - Cilium's `ipBlock` matches no node and no API server, unless it runs with `policy-cidr-match-mode=nodes`
-//!   (cilium#20550, #27464); what names them by what they are is its own format.
+//!   (cilium#20550, #27464); what names them by what they are is its own format. Labels that it [ignores](super::ignored)
+//!   select nothing there, in whatever format.
 //! - Amazon's agent keeps at most 24 entries of ports for each address and drops the rest (aws-network-policy-agent,
 //!   `MAX_PORT_PROTOCOL` in `pkg/ebpf/c`), and its controller looks a service's port up for the first port of a range
 //!   only (amazon-network-policy-controller-k8s, `getMatchingServicePort`).
@@ -11,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Unenforced};
+use super::ignored;
 use super::model::{Direction, Policy, PolicyPeer, PortSpec, Rule};
 use super::options::{Cni, Plugin};
 
@@ -55,7 +57,9 @@ pub(super) fn fit(policy: &mut Policy, cni: Cni) -> Vec<Finding> {
         plugin: cni,
         what,
     };
-    unenforced.into_iter().map(finding).collect()
+    let unenforced = unenforced.into_iter().map(finding);
+    let ignored = (cni.plugin == Plugin::Cilium).then(|| ignored::by_cilium(policy));
+    unenforced.chain(ignored.into_iter().flatten()).collect()
 }
 
 /// Writes ranges port by port, if that makes at most `most` entries; else tells them.
@@ -98,9 +102,11 @@ mod tests {
 
     use netpol_common::names::WorkloadName;
     use netpol_common::words::Protocol;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::policy::model::{Entity, EntityRule, Selector};
+    use crate::policy::ports::Ports;
 
     fn spec(port: u16, end_port: Option<u16>) -> PortSpec {
         PortSpec {
@@ -158,6 +164,47 @@ mod tests {
 
     const HOST: &str = "192.0.2.1/32";
 
+    fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+        let protocol = prop::sample::select(&Protocol::ALL[..]);
+        let length = prop_oneof![2 => Just(0u16), 3 => 1u16..30, 1 => 30u16..200];
+        let spec = (protocol, 1u16..400, length).prop_map(|(protocol, port, length)| PortSpec {
+            protocol,
+            port,
+            end_port: (length > 0).then_some(port + length),
+        });
+        let ports = prop::collection::vec(spec, 1..6);
+        prop::collection::vec(ports.prop_map(|ports| rule(HOST, &ports)), 0..4)
+    }
+
+    /// What each of some rules allows.
+    fn meant(rules: &[Rule]) -> Vec<(Vec<PolicyPeer>, Ports)> {
+        let ports = |rule: &Rule| {
+            let ports = rule.ports.iter();
+            let each = |spec: &PortSpec| {
+                let protocol = spec.protocol;
+                (spec.port..=spec.last()).map(move |port| (protocol, port))
+            };
+            ports.flat_map(each).collect()
+        };
+        let rules = rules.iter();
+        rules
+            .map(|rule| (rule.peers.clone(), ports(rule)))
+            .collect()
+    }
+
+    proptest! {
+        /// A policy that is fitted to a network plugin means the same as before.
+        #[test]
+        fn fitted_rules_mean_the_same(ingress in any_rules(), egress in any_rules()) {
+            for cni in ["generic", "cilium=1.15", "calico=3.19", "aws"] {
+                let mut fitted = policy(&ingress, &egress);
+                fit(&mut fitted, cni.parse().unwrap());
+                prop_assert_eq!(meant(&fitted.ingress), meant(&ingress), "{}", cni);
+                prop_assert_eq!(meant(&fitted.egress), meant(&egress), "{}", cni);
+            }
+        }
+    }
+
     #[test]
     fn ranges_are_written_port_by_port_where_the_plugin_has_none() {
         let mixed = [rule(HOST, &[spec(10, None), spec(20, Some(22))])];
@@ -210,6 +257,32 @@ mod tests {
             fitted("aws", policy(&[], &[rule(HOST, &[long])])).0,
             [range]
         );
+    }
+
+    /// Labels that Cilium ignores are told in every format, for the policy's own pods and for its peers.
+    #[test]
+    fn labels_that_cilium_ignores_are_told() {
+        let selector = |key: &str| Selector::default().with(key, ["x"].into_iter().collect());
+        let peer = PolicyPeer::Pods {
+            namespaces: None,
+            pods: selector("beta.kubernetes.io/os"),
+        };
+        let mut to_peer = rule(HOST, &[spec(80, None)]);
+        to_peer.peers = vec![peer];
+        let mut subject = policy(&[to_peer.clone()], &[to_peer]);
+        subject.subject = selector("kubernetes.io/arch");
+        let told = |cni: &str| fit(&mut subject.clone(), cni.parse().unwrap());
+        let ignored = |label: &str| Finding::IgnoredLabel {
+            workload: subject.workload.clone(),
+            label: label.to_owned(),
+        };
+        let both = [
+            ignored("beta.kubernetes.io/os"),
+            ignored("kubernetes.io/arch"),
+        ];
+        assert_eq!(told("cilium"), both);
+        assert_eq!(told("generic"), []);
+        assert_eq!(told("calico"), []);
     }
 
     #[test]

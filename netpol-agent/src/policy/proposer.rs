@@ -15,6 +15,7 @@ use super::lessons::{Asked, Counted, Seen, Taught, judge};
 use super::making::Making;
 use super::model::{Direction, Policy, Proposal};
 use super::options::OptionsFor;
+use super::outside::Outsides;
 use super::reject;
 use super::remarks;
 use super::workloads::{Known, known};
@@ -28,6 +29,8 @@ pub(super) struct Proposer<'a> {
     pub(super) workloads: Known,
     pub(super) atlas: Atlas,
     pub(super) left_out: LeftOutEdges,
+    /// What is outside the cluster, by what options tell of it.
+    pub(super) outsides: Outsides,
     /// Whether ranges of ports are to be inferred anywhere.
     pub(super) infers_ranges: bool,
     /// Whether policies are wanted without the edges that they rest on.
@@ -54,6 +57,7 @@ impl<'a> Proposer<'a> {
             workloads,
             atlas,
             infers_ranges: options.infers_ranges(),
+            outsides: Outsides::new(&options),
             cluster,
             options,
             left_out: LeftOutEdges::new(),

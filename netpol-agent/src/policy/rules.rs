@@ -46,8 +46,8 @@ type PortList = SmallVec<[(Protocol, u16); 4]>;
 
 /// The least rules that allow exactly what was learned, for a policy in `namespace`. What was learned is in the order
 /// of its edges; peers that cannot be written are to have been found before.
-pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -> Rules {
-    let (table, groups) = table(writer, learned);
+pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: Vec<Learned>) -> Rules {
+    let (table, groups) = table(writer, &learned);
     let mut classes: BTreeMap<&PortList, usize> = BTreeMap::new();
     for (_, ports) in &table {
         classes.entry(ports).or_default();
@@ -77,8 +77,9 @@ pub(super) fn rules(writer: &Writer<'_>, namespace: &str, learned: &[Learned]) -
             });
         }
     }
-    add_evidence(&groups, &units, &runs, &of_unit, &mut drafts);
+    let holders = holders(&groups, &units, &runs, &of_unit, &drafts);
     let mut rules: Vec<Rule> = drafts.into_iter().map(|draft| draft.rule).collect();
+    add_evidence(learned, &holders, &mut rules);
     rules.sort_by(|a, b| (&a.peers, &a.ports).cmp(&(&b.peers, &b.ports)));
     Rules { rules, excess }
 }
@@ -116,21 +117,21 @@ fn table<'a>(writer: &Writer<'_>, learned: &'a [Learned]) -> (Table, Vec<Group<'
 /// The numbers of the rules that hold something: mostly one.
 type Holders = SmallVec<[usize; 2]>;
 
-/// A rule whose evidence is being gathered, and the runs of ports that it holds.
+/// A rule without its evidence, and the runs of ports that it holds.
 struct Draft {
     rule: Rule,
     runs: Vec<usize>,
 }
 
-/// Gives every rule the edges that it allows, in their order. `of_unit` tells which rules hold each unit.
-fn add_evidence(
+/// Which rules allow each edge, of all groups one after the other. `of_unit` tells which rules hold each unit.
+fn holders(
     groups: &[Group<'_>],
     units: &Units<'_>,
     runs: &[Run],
     of_unit: &[Holders],
-    drafts: &mut [Draft],
-) {
-    let mut allowed: Vec<Vec<&Learned>> = vec![Vec::new(); drafts.len()];
+    drafts: &[Draft],
+) -> Vec<Holders> {
+    let mut all = Vec::with_capacity(groups.iter().map(|group| group.learned.len()).sum());
     for group in groups {
         let atoms = group.atoms.iter();
         let mut concerned: Holders = atoms
@@ -139,18 +140,35 @@ fn add_evidence(
             .collect();
         concerned.sort_unstable();
         concerned.dedup();
-        for number in concerned {
-            let held = &drafts[number].runs;
-            allowed[number].extend(group.learned.iter().filter(|one| {
-                let mut held = held.iter().map(|run| &runs[*run]);
+        all.extend(group.learned.iter().map(|one| {
+            let allows = |number: &usize| {
+                let mut held = drafts[*number].runs.iter().map(|run| &runs[*run]);
                 held.any(|run| run.meets(one.support.edge.protocol, one.ports()))
-            }));
-        }
+            };
+            concerned.iter().copied().filter(allows).collect()
+        }));
     }
-    // Collected at once, so that no list takes more room than it needs.
-    for (draft, allowed) in drafts.iter_mut().zip(allowed) {
-        let supports = allowed.into_iter().map(|learned| &learned.support);
-        draft.rule.evidence = supports.cloned().collect();
+    all
+}
+
+/// Gives every rule the edges that it allows, in their order.
+fn add_evidence(learned: Vec<Learned>, holders: &[Holders], rules: &mut [Rule]) {
+    let mut numbers = vec![0; rules.len()];
+    for number in holders.iter().flatten() {
+        numbers[*number] += 1;
+    }
+    // Once, so that no list takes more room than it needs.
+    for (rule, number) in rules.iter_mut().zip(numbers) {
+        rule.evidence.reserve_exact(number);
+    }
+    for (one, holders) in learned.into_iter().zip(holders) {
+        let Some((last, others)) = holders.split_last() else {
+            continue;
+        };
+        for number in others {
+            rules[*number].evidence.push(one.support.clone());
+        }
+        rules[*last].evidence.push(one.support);
     }
 }
 

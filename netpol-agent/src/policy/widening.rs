@@ -1,5 +1,7 @@
 //! What a policy lets in beyond what was seen: each thing with its size, so that a person can judge it.
 
+mod within;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use netpol_common::words::Protocol;
 use super::model::{PortSpec, WrittenAs};
 use super::text::list;
 use crate::identity::Peer;
+
+pub use within::{Few, Within};
 
 /// What a policy lets in beyond what was seen.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -36,6 +40,8 @@ pub enum Widening {
         beyond: Addresses,
         /// On these ports.
         ports: Vec<PortSpec>,
+        /// What of the cluster lies inside, if anything does.
+        within: Option<Box<Within>>,
     },
     /// Every pod of a namespace instead of the workloads that were seen.
     Namespace {
@@ -209,13 +215,18 @@ impl fmt::Display for Widening {
                 blocks,
                 beyond,
                 ports,
+                within,
             } => {
                 let (seen, blocks, ports) = (number(peers), list(blocks), list(ports));
                 let what = in_words(written_as);
                 write!(
                     f,
                     "of {seen} is written as {what} {blocks}: allows {beyond} beyond what was seen on {ports}"
-                )
+                )?;
+                match within {
+                    Some(within) => write!(f, "; of the cluster itself these hold {within}"),
+                    None => Ok(()),
+                }
             }
             Self::Namespace {
                 namespace,

@@ -12,6 +12,7 @@ use super::finding::Inexpressible;
 use super::learn::Learned;
 use super::lessons::Taught;
 use super::model::Selector;
+use super::outside::Outsides;
 use super::peers::Atom;
 use super::selectors::Unselectable;
 use super::widen::AllSightings;
@@ -30,6 +31,8 @@ pub(super) struct Writer<'a> {
     pub(super) taught: &'a dyn Taught,
     /// When ports of servers were seen, if somebody asked for ranges of them.
     pub(super) sightings: Option<&'a AllSightings>,
+    /// What is outside the cluster, by what options tell of it.
+    pub(super) outsides: &'a Outsides,
 }
 
 impl Writer<'_> {

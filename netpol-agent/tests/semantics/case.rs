@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// The files of cases, each by what it is about.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("spec", include_str!("cases/spec.yaml")),
     ("rules", include_str!("cases/rules.yaml")),
     ("peer", include_str!("cases/peer.yaml")),
@@ -19,7 +19,11 @@ const FILES: [(&str, &str); 8] = [
     ("ip_block", include_str!("cases/ip_block.yaml")),
     ("label_selector", include_str!("cases/label_selector.yaml")),
     ("concept", include_str!("cases/concept.yaml")),
+    (PUBLISHED, include_str!("cases/published.yaml")),
 ];
+
+/// The cases that others published.
+const PUBLISHED: &str = "published";
 
 /// A sentence of the reference, as connections.
 #[derive(Debug, Deserialize)]
@@ -27,6 +31,8 @@ const FILES: [(&str, &str); 8] = [
 pub(crate) struct Case {
     /// The sentence, in few words.
     case: String,
+    /// Whose case it is, of those that others published: the project, and what it is about there.
+    source: Option<String>,
     /// The policy `p` of the namespace `shop`; instead of `policies`.
     #[serde(default, deserialize_with = "stated")]
     spec: Option<Value>,
@@ -96,7 +102,29 @@ pub(crate) fn all() -> Vec<Case> {
 impl Case {
     /// The name: what it is about, and the sentence.
     pub(crate) fn name(&self) -> String {
-        format!("{}: {}", self.about, self.case)
+        let source = self.source.iter().map(|source| format!(" ({source})"));
+        format!(
+            "{}: {}{}",
+            self.about,
+            self.case,
+            source.collect::<String>()
+        )
+    }
+
+    /// The name and the text of the cluster that it is about.
+    pub(crate) fn cluster(&self) -> (&'static str, &'static str) {
+        match self.about {
+            PUBLISHED => (
+                "published_cluster.yaml",
+                include_str!("published_cluster.yaml"),
+            ),
+            _ => ("cluster.yaml", include_str!("cluster.yaml")),
+        }
+    }
+
+    /// Whether it says whose it is, if others published it.
+    pub(crate) fn is_attributed(&self) -> bool {
+        (self.about == PUBLISHED) == self.source.is_some()
     }
 
     /// Its policies as a `v1` `List`.

@@ -9,25 +9,25 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit, ZonedRound};
 use netpol_common::names::WorkloadName;
 
-use super::{Coverage, INTERVAL_DAYS, Intervals, Options, coverage};
+use super::{Coverage, INTERVAL_DAYS, Intervals, Options, coverage_for};
 use crate::graph::FlowGraph;
 use crate::identity::Life;
-use crate::policy::{self, Policy};
+use crate::policy::{OptionsFor, Policy};
 
 /// Writes down in each policy what its workload's edges cover, or why nothing can be said of that yet.
 pub fn annotate(
     policies: &mut [Policy],
     graph: &FlowGraph,
     lives: &BTreeMap<WorkloadName, Vec<Life>>,
-    options: &policy::Options,
+    options: &OptionsFor,
 ) {
     let until = graph.recorded.and_then(|(_, last)| midnight(last));
-    let options = Options {
+    let wanted = Options {
         until,
         intervals: Intervals::Together,
-        ..Options::of(options)
+        ..Options::default()
     };
-    let known = coverage(graph, lives, &options);
+    let known = coverage_for(graph, lives, &wanted, options);
     for policy in policies {
         let known = known.get(&policy.workload);
         policy.coverage = known.map(|coverage| line(coverage, until));

@@ -179,18 +179,6 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// Those under which the edges are what a synthesis makes rules of.
-    #[must_use]
-    pub fn of(options: &super::Options) -> Self {
-        Self {
-            one_way: options.one_way,
-            reject: options.reject.clone(),
-            ..Self::default()
-        }
-    }
-}
-
 impl Coverage {
     /// What is estimated of one direction.
     #[must_use]

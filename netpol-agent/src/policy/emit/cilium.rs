@@ -8,8 +8,6 @@
 //!   [`remarks`] says so.
 //! - One list of ports holds at most 40.
 
-use std::collections::BTreeSet;
-
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -17,6 +15,7 @@ use super::kubernetes;
 use super::yaml::{self, Comments};
 use super::{evidence, head};
 use crate::policy::finding::{Finding, Unenforced};
+use crate::policy::ignored;
 use crate::policy::model::{
     Direction, Entity, EntityRule, Policy, PolicyPeer, PortSpec, Rule, Selector, Support, Texts,
 };
@@ -30,9 +29,6 @@ const MOST_PORTS: usize = 40;
 
 /// Blocks with more bits than these for their addresses are never looked at address by address.
 const FEW_BITS: u8 = 8;
-
-/// Labels that Cilium leaves out of an endpoint's identity unless it is told otherwise, by how they begin.
-const IGNORED_LABELS: [&str; 3] = ["kubernetes.io/", "k8s.io/", "io.kubernetes."];
 
 /// A policy as one YAML document that begins with [`HEADER`](super::HEADER).
 #[must_use]
@@ -70,25 +66,22 @@ pub fn remarks(policies: &[Policy]) -> Vec<String> {
                 list(&rule.ports)
             )
         });
-        let ignored = keys(policy)
-            .into_iter()
-            .filter(|key| IGNORED_LABELS.iter().any(|start| key.starts_with(start)));
-        let ignored = ignored.map(|key| {
-            format!(
-                "IgnoredLabel: {workload}: its policy selects by the label {key}, which Cilium ignores unless its option `labels` \
-                 includes it"
-            )
-        });
+        let ignored = ignored::by_cilium(policy).map(|finding| finding.to_string());
         widened.chain(ignored).collect::<Vec<_>>()
     };
     policies.iter().flat_map(of_policy).collect()
 }
 
-/// Whether a finding is about Kubernetes' form alone: nodes and the API server are written as what they are here.
+/// Whether a finding is not to be told of this form: nodes and the API server are written as what they are here, and of
+/// labels that are ignored [`remarks`] tells, whichever plugin the policies are made for.
 #[must_use]
 pub fn mends(finding: &Finding) -> bool {
     let entities = |what: &Unenforced| matches!(what, Unenforced::Entities(..));
-    matches!(finding, Finding::Unenforceable { what, .. } if entities(what))
+    match finding {
+        Finding::Unenforceable { what, .. } => entities(what),
+        Finding::IgnoredLabel { .. } => true,
+        _ => false,
+    }
 }
 
 /// The rules of one direction, with the evidence of each above the first that it became.
@@ -212,18 +205,4 @@ fn port(spec: &PortSpec) -> Value {
     }
     port["protocol"] = spec.protocol.name().into();
     port
-}
-
-/// The keys of all labels that a policy selects by.
-fn keys(policy: &Policy) -> BTreeSet<&str> {
-    let rules = policy.ingress.iter().chain(&policy.egress);
-    let peers = rules.flat_map(|rule| &rule.peers);
-    let selectors = peers.filter_map(|peer| match peer {
-        PolicyPeer::Pods { pods, .. } => Some(pods),
-        _ => None,
-    });
-    selectors
-        .chain([&policy.subject])
-        .flat_map(|selector| selector.keys())
-        .collect()
 }

@@ -270,7 +270,7 @@ fn cilium_names_nodes_and_the_api_server() {
             "Widening: shop/Deployment/web: egress of nodes stands as every node, since Cilium knows them by what they \
              are only: allows all of them on TCP 9100",
             "IgnoredLabel: shop/Deployment/web: its policy selects by the label kubernetes.io/arch, which Cilium ignores unless its \
-             option `labels` includes it",
+             option `labels` includes it, and with it all others that are to count",
         ]
     );
 }
@@ -380,5 +380,9 @@ fn cilium_mends_what_is_about_nodes() {
     let nodes = Unenforced::Entities([Entity::Host].into(), vec![tcp(80)]);
     assert!(cilium::mends(&finding(nodes)));
     assert!(!cilium::mends(&finding(Unenforced::PortEntries(41))));
+    // Which its remarks tell instead.
+    let workload = WorkloadName::new("shop", "Deployment", "web");
+    let label = "kubernetes.io/arch".to_owned();
+    assert!(cilium::mends(&Finding::IgnoredLabel { workload, label }));
     assert!(!cilium::mends(&Finding::NoResolver));
 }

@@ -11,7 +11,8 @@ use netpol_common::words::Protocol;
 use crate::identity::objects::Labels;
 
 /// Whether all requirements of a selector hold. An empty selector matches everything.
-pub(super) fn selector(selector: &LabelSelector, labels: &Labels) -> bool {
+#[must_use]
+pub fn selector(selector: &LabelSelector, labels: &Labels) -> bool {
     let equal = selector
         .match_labels
         .iter()

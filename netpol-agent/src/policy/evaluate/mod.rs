@@ -20,6 +20,7 @@ use netpol_common::words::Protocol;
 use crate::identity::objects::Labels;
 
 pub use compiled::{Block, Compiled, Place};
+pub use matching::selector as selects;
 pub use plain::Evaluator;
 pub use port_set::{PortRange, PortSet};
 pub use world::{Member, PodId, World};

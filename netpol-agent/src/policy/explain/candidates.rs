@@ -1,6 +1,6 @@
-//! The changes that may allow a connection, none of them tried yet.
+//! The edits that may allow a connection: which pairs of ends each of them allows, and what policies are after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -13,99 +13,180 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use netpol_common::names::WorkloadName;
 use serde_json::{Value, json};
 
-use super::change::{BothEnds, Candidate, Side, Step};
+use super::change::{Candidate, Side, Size, Step, nets};
 use super::ends::Spot;
 use super::misses::{self, Part};
-use super::{Scene, isolates, pairs, words};
+use super::pairs::Pair;
+use super::{Scene, isolates, words};
 use crate::identity::objects::Labels;
 use crate::policy::emit;
 use crate::policy::emit::kubernetes::NAMESPACE_NAME;
 use crate::policy::evaluate::{Connection, Way};
 use crate::policy::selectors::Selectors;
 
-/// How many rules of each kind are tried.
-const TRIED: usize = 8;
+/// How many steps are taken at most to find edits that allow everything together.
+const STEPS: usize = 10_000;
+
+/// A change at one place of the policies. The smaller kinds come first.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Edit {
+    /// A port more in a rule.
+    Port(Place),
+    /// Peers more in a rule.
+    Peers(Place),
+    /// A rule more in a policy, which is told by its number.
+    Rule(usize),
+    /// A policy more, for a workload.
+    Policy(WorkloadName),
+}
+
+/// A rule of a direction, by its number and that of its policy.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Place {
+    pub(super) policy: usize,
+    pub(super) rule: usize,
+}
+
+/// Edits, each with the numbers of the denied pairs that it allows.
+pub(super) type Edits = BTreeMap<Edit, BTreeSet<usize>>;
+
+impl Edit {
+    /// How large it is.
+    fn size(&self) -> usize {
+        match self {
+            Self::Port(_) => 0,
+            Self::Peers(_) => 1,
+            Self::Rule(_) => 2,
+            Self::Policy(_) => 3,
+        }
+    }
+}
+
+/// How large some edits are together.
+pub(super) fn size(edits: &[&Edit]) -> Size {
+    (edits.len(), edits.iter().map(|edit| edit.size()).sum())
+}
+
+/// So many edits that allow so many pairs together, none of which the others make needless, in every way there is.
+pub(super) fn covers(edits: &Edits, pairs: usize, many: usize) -> BTreeSet<Vec<&Edit>> {
+    let mut search = Search {
+        edits,
+        steps: STEPS,
+        chosen: Vec::new(),
+        found: BTreeSet::new(),
+    };
+    search.go(&(0..pairs).collect(), many);
+    search.found
+}
+
+struct Search<'e> {
+    edits: &'e Edits,
+    /// How many steps may still be taken.
+    steps: usize,
+    chosen: Vec<&'e Edit>,
+    found: BTreeSet<Vec<&'e Edit>>,
+}
+
+impl Search<'_> {
+    /// Chooses so many edits more for the pairs that are left: one that allows the first of them, then the others.
+    fn go(&mut self, left: &BTreeSet<usize>, many: usize) {
+        let Some(first) = left.first() else {
+            return;
+        };
+        let edits = self.edits;
+        for (edit, pairs) in edits.iter().filter(|(_, pairs)| pairs.contains(first)) {
+            self.steps = self.steps.saturating_sub(1);
+            if self.steps == 0 {
+                return;
+            }
+            let all = left.is_subset(pairs);
+            self.chosen.push(edit);
+            match many {
+                1 if all => {
+                    let mut cover = self.chosen.clone();
+                    cover.sort();
+                    self.found.insert(cover);
+                }
+                2.. if !all => self.go(&(left - pairs), many - 1),
+                _ => {}
+            }
+            self.chosen.pop();
+        }
+    }
+}
+
+/// Rules for all pairs, each time one in the policy where it allows most of those that are left.
+pub(super) fn rules_for_all(edits: &Edits, pairs: usize) -> Vec<&Edit> {
+    let mut left: BTreeSet<usize> = (0..pairs).collect();
+    let mut chosen = Vec::new();
+    while !left.is_empty() {
+        let rules = edits
+            .iter()
+            .filter(|(edit, _)| matches!(edit, Edit::Rule(_)));
+        let most = rules.max_by_key(|(_, pairs)| left.intersection(pairs).count());
+        let Some((edit, pairs)) = most.filter(|(_, pairs)| !left.is_disjoint(pairs)) else {
+            break;
+        };
+        left.retain(|pair| !pairs.contains(pair));
+        chosen.push(edit);
+    }
+    chosen
+}
 
 impl Side<'_> {
-    /// The other ends as peers of a rule; `None` if one of them has no address and is no pod.
-    pub(super) fn peers(&self) -> Option<Vec<NetworkPolicyPeer>> {
-        let pods = self.workloads(self.other).into_iter().map(|workload| {
-            let elsewhere = workload.namespace != self.namespace;
-            let by_name = [(NAMESPACE_NAME.to_owned(), workload.namespace.clone())];
-            NetworkPolicyPeer {
-                pod_selector: Some(selector(&self.scene, &workload)),
-                namespace_selector: elsewhere.then(|| LabelSelector {
-                    match_labels: Some(by_name.into()),
-                    ..LabelSelector::default()
-                }),
-                ip_block: None,
-            }
-        });
-        let nets = self.nets();
-        let known = nets.iter().all(|net| !net.addr().is_unspecified());
-        let blocks = nets.iter().map(|net| NetworkPolicyPeer {
-            ip_block: Some(IPBlock {
-                cidr: net.to_string(),
-                except: None,
-            }),
-            ..NetworkPolicyPeer::default()
-        });
-        known.then(|| pods.chain(blocks).collect())
-    }
-
-    fn port(&self) -> NetworkPolicyPort {
-        NetworkPolicyPort {
-            protocol: Some(self.question.protocol.name().to_owned()),
-            port: Some(IntOrString::Int(self.question.port.into())),
-            end_port: None,
-        }
-    }
-
-    /// Every change that may do.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let hindering = self.hindering();
-        let policies: BTreeSet<usize> = hindering.iter().flatten().copied().collect();
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for number in &policies {
-            candidates.extend(self.extended_rules(*number));
-            candidates.extend(self.with_rules([*number].into()));
-        }
-        let firsts: BTreeSet<usize> = hindering
-            .iter()
-            .filter_map(|each| each.first().copied())
-            .collect();
-        if firsts.len() > 1 {
-            candidates.extend(self.with_rules(firsts));
-        }
-        let workloads = self.workloads(self.own);
-        candidates.extend(
-            workloads
-                .iter()
-                .take(1)
-                .map(|workload| self.with_policy(workload)),
-        );
-        candidates
-    }
-
-    /// For each group of own pods that is denied the policies that isolate it, by their numbers.
-    fn hindering(&self) -> Vec<Vec<usize>> {
-        let (from, to) = self.ends();
-        let groups = pairs::alike(from, to);
-        let each = groups.iter().map(|pair| {
+    /// Every edit that allows some of what is denied.
+    pub(super) fn edits(&self) -> Edits {
+        let mut edits = Edits::new();
+        for (number, pair) in self.denied.iter().enumerate() {
             let connection = self.connection(pair.client, pair.server);
-            let policies = self.scene.policies.iter().enumerate();
-            let isolating =
-                policies.filter(|(_, policy)| isolates(&self.scene, policy, &connection, self.way));
-            isolating.map(|(number, _)| number).collect()
-        });
-        each.collect()
+            let mut add = |edit| edits.entry(edit).or_default().insert(number);
+            for (at, policy) in self.scene.policies.iter().enumerate() {
+                if !isolates(&self.scene, policy, &connection, self.way) {
+                    continue;
+                }
+                add(Edit::Rule(at));
+                let rules = misses::rules(policy, self.way).into_iter().enumerate();
+                for (number, rule) in rules {
+                    let place = Place {
+                        policy: at,
+                        rule: number,
+                    };
+                    let misses = misses::of_rule(&self.scene, policy, &rule, &connection, self.way);
+                    let of_port = |part: Part| part == Part::Port || part == Part::Protocol;
+                    let ports = misses.iter().filter(|miss| of_port(miss.part)).count();
+                    match (ports, misses.len() - ports) {
+                        (1.., 0) => drop(add(Edit::Port(place))),
+                        (0, 1..) => drop(add(Edit::Peers(place))),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        for workload in self.workloads(self.own) {
+            let policy = self.policy(&workload, Vec::new(), self.scene.policies);
+            let numbered = self.denied.iter().enumerate();
+            let isolated = numbered.filter(|(_, pair)| self.isolates_all(&policy, pair));
+            let isolated: BTreeSet<usize> = isolated.map(|(number, _)| number).collect();
+            if !isolated.is_empty() {
+                edits.insert(Edit::Policy(workload), isolated);
+            }
+        }
+        edits
     }
 
-    pub(super) fn ends(&self) -> BothEnds<'_> {
-        match self.way {
-            Way::Egress => (self.own, self.other),
-            Way::Ingress => (self.other, self.own),
-        }
+    /// Whether a policy that is not there yet isolates all own pods of a pair.
+    fn isolates_all(&self, policy: &NetworkPolicy, pair: &Pair<'_>) -> bool {
+        let mut own = match self.way {
+            Way::Egress => pair.clients.iter(),
+            Way::Ingress => pair.servers.iter(),
+        };
+        own.all(|own| {
+            let connection = match self.way {
+                Way::Egress => self.connection(own, pair.server),
+                Way::Ingress => self.connection(pair.client, own),
+            };
+            isolates(&self.scene, policy, &connection, self.way)
+        })
     }
 
     fn connection<'s>(&'s self, client: &'s Spot, server: &'s Spot) -> Connection<'s> {
@@ -119,98 +200,138 @@ impl Side<'_> {
         }
     }
 
-    /// A policy with a port or a peer more in one of its rules.
-    fn extended_rules(&self, number: usize) -> Vec<Candidate> {
-        let policy = &self.scene.policies[number];
-        let (from, to) = self.ends();
-        let Some(pair) = pairs::alike(from, to).into_iter().next() else {
-            return Vec::new();
-        };
-        let connection = self.connection(pair.client, pair.server);
-        let rules = misses::rules(policy, self.way).into_iter().enumerate();
-        let candidates = rules.filter_map(|(at, rule)| {
-            let misses = misses::of_rule(&self.scene, policy, &rule, &connection, self.way);
-            let of_port = |part: Part| part == Part::Port || part == Part::Protocol;
-            let ports = misses.iter().filter(|miss| of_port(miss.part)).count();
-            match (ports, misses.len() - ports) {
-                (1.., 0) => Some(self.with_port(number, at)),
-                (0, 1..) => Some(self.with_peers(number, at)),
-                _ => None,
-            }
-        });
-        candidates.take(TRIED).collect()
-    }
-
-    fn with_port(&self, number: usize, rule: usize) -> Candidate {
-        let port = self.port();
-        let entry = json!([port]);
-        self.edited(number, (rule, "ports"), entry, 0, |spec| match self.way {
-            Way::Ingress => push(&mut spec.ingress, rule, |rule| &mut rule.ports, vec![port]),
-            Way::Egress => push(&mut spec.egress, rule, |rule| &mut rule.ports, vec![port]),
-        })
-    }
-
-    fn with_peers(&self, number: usize, rule: usize) -> Candidate {
-        let peers = self.peers.clone();
-        let list = match self.way {
-            Way::Ingress => "from",
-            Way::Egress => "to",
-        };
-        let entry = json!(peers);
-        self.edited(number, (rule, list), entry, 1, |spec| match self.way {
-            Way::Ingress => push(&mut spec.ingress, rule, |rule| &mut rule.from, peers),
-            Way::Egress => push(&mut spec.egress, rule, |rule| &mut rule.to, peers),
-        })
-    }
-
-    /// A policy with more entries in a list of one of its rules.
-    fn edited(
-        &self,
-        number: usize,
-        (rule, list): (usize, &str),
-        entry: Value,
-        size: usize,
-        edit: impl FnOnce(&mut NetworkPolicySpec),
-    ) -> Candidate {
-        let mut policies = self.scene.policies.to_vec();
-        edit(policies[number].spec.get_or_insert_default());
-        let name = words::name(&policies[number]);
-        let way = words::way(self.way);
-        Candidate {
-            policies,
-            steps: vec![Step {
-                what: format!("to spec.{way}[{rule}].{list} of NetworkPolicy {name} add"),
-                yaml: emit::fragment(&entry),
-            }],
-            size,
-        }
-    }
-
-    /// Some policies, each with a rule more.
-    fn with_rules(&self, numbers: BTreeSet<usize>) -> Option<Candidate> {
+    /// The policies after some edits, each of which allows those pairs; `None` if it would have to name somebody who is no
+    /// pod and has no address.
+    pub(super) fn candidate(&self, cover: &[&Edit], edits: &Edits) -> Option<Candidate> {
         let mut policies = self.scene.policies.to_vec();
         let mut steps = Vec::new();
-        let way = words::way(self.way);
-        let size = 1 + numbers.len();
-        for number in numbers {
-            let policy = policies.get_mut(number)?;
-            let rule = self.add_rule(policy.spec.get_or_insert_default());
-            let name = words::name(policy);
-            steps.push(Step {
-                what: format!("to spec.{way} of NetworkPolicy {name} add"),
-                yaml: emit::fragment(&json!([rule])),
-            });
+        for edit in cover {
+            steps.push(self.make(edit, edits.get(edit)?, &mut policies)?);
         }
-        Some(Candidate {
-            policies,
-            steps,
-            size,
+        Some(Candidate { policies, steps })
+    }
+
+    /// Makes an edit, and says what it is.
+    fn make(
+        &self,
+        edit: &Edit,
+        pairs: &BTreeSet<usize>,
+        policies: &mut Vec<NetworkPolicy>,
+    ) -> Option<Step> {
+        let way = words::way(self.way);
+        let (what, yaml) = match edit {
+            Edit::Port(place) => {
+                let policy = policies.get_mut(place.policy)?;
+                let entry = json!([self.port()]);
+                let ports = vec![self.port()];
+                let (number, spec) = (place.rule, policy.spec.get_or_insert_default());
+                match self.way {
+                    Way::Ingress => push(&mut spec.ingress, number, |rule| &mut rule.ports, ports),
+                    Way::Egress => push(&mut spec.egress, number, |rule| &mut rule.ports, ports),
+                }
+                (
+                    format!(
+                        "to spec.{way}[{number}].ports of NetworkPolicy {} add",
+                        words::name(policy)
+                    ),
+                    entry,
+                )
+            }
+            Edit::Peers(place) => {
+                let policy = policies.get_mut(place.policy)?;
+                let peers = self.peers(pairs)?;
+                let entry = json!(peers);
+                let (number, spec) = (place.rule, policy.spec.get_or_insert_default());
+                let list = match self.way {
+                    Way::Ingress => {
+                        push(&mut spec.ingress, number, |rule| &mut rule.from, peers);
+                        "from"
+                    }
+                    Way::Egress => {
+                        push(&mut spec.egress, number, |rule| &mut rule.to, peers);
+                        "to"
+                    }
+                };
+                (
+                    format!(
+                        "to spec.{way}[{number}].{list} of NetworkPolicy {} add",
+                        words::name(policy)
+                    ),
+                    entry,
+                )
+            }
+            Edit::Rule(number) => {
+                let policy = policies.get_mut(*number)?;
+                let peers = self.peers(pairs)?;
+                let rule = self.add_rule(policy.spec.get_or_insert_default(), peers);
+                (
+                    format!("to spec.{way} of NetworkPolicy {} add", words::name(policy)),
+                    json!([rule]),
+                )
+            }
+            Edit::Policy(workload) => {
+                let policy = self.policy(workload, self.peers(pairs)?, policies);
+                let what = format!("add NetworkPolicy {}", words::name(&policy));
+                let whole = json!(policy);
+                policies.push(policy);
+                (what, whole)
+            }
+        };
+        Some(Step {
+            what,
+            yaml: emit::fragment(&yaml),
         })
     }
 
-    /// Adds the rule that allows exactly what is asked, and gives it back.
-    fn add_rule(&self, spec: &mut NetworkPolicySpec) -> Value {
-        let (peers, ports) = (Some(self.peers.clone()), Some(vec![self.port()]));
+    /// Whether everybody at the other end of what is denied is a pod or has an address.
+    pub(super) fn can_be_named(&self) -> bool {
+        self.peers(&(0..self.denied.len()).collect()).is_some()
+    }
+
+    fn port(&self) -> NetworkPolicyPort {
+        NetworkPolicyPort {
+            protocol: Some(self.question.protocol.name().to_owned()),
+            port: Some(IntOrString::Int(self.question.port.into())),
+            end_port: None,
+        }
+    }
+
+    /// The other ends of some pairs as peers of a rule; `None` if one of them has no address and is no pod.
+    fn peers(&self, pairs: &BTreeSet<usize>) -> Option<Vec<NetworkPolicyPeer>> {
+        let pairs = pairs.iter().filter_map(|number| self.denied.get(*number));
+        let others = pairs.flat_map(|pair| match self.way {
+            Way::Egress => pair.servers.iter().copied(),
+            Way::Ingress => pair.clients.iter().copied(),
+        });
+        let others: Vec<&Spot> = others.collect();
+        let pods = self.workloads(others.iter().copied()).into_iter();
+        let pods = pods.map(|workload| {
+            let elsewhere = workload.namespace != self.namespace;
+            let by_name = [(NAMESPACE_NAME.to_owned(), workload.namespace.clone())];
+            NetworkPolicyPeer {
+                pod_selector: Some(selector(&self.scene, &workload)),
+                namespace_selector: elsewhere.then(|| LabelSelector {
+                    match_labels: Some(by_name.into()),
+                    ..LabelSelector::default()
+                }),
+                ip_block: None,
+            }
+        });
+        let nets = nets(others.iter().copied());
+        let known = nets.iter().all(|net| !net.addr().is_unspecified());
+        let blocks = nets.iter().map(|net| NetworkPolicyPeer {
+            ip_block: Some(IPBlock {
+                cidr: net.to_string(),
+                except: None,
+            }),
+            ..NetworkPolicyPeer::default()
+        });
+        known.then(|| pods.chain(blocks).collect())
+    }
+
+    /// Adds the rule that allows the port to or from these peers, and gives it back.
+    fn add_rule(&self, spec: &mut NetworkPolicySpec, peers: Vec<NetworkPolicyPeer>) -> Value {
+        let (peers, ports) = (Some(peers), Some(vec![self.port()]));
         match self.way {
             Way::Ingress => {
                 let rule = NetworkPolicyIngressRule { from: peers, ports };
@@ -225,8 +346,13 @@ impl Side<'_> {
         }
     }
 
-    /// All policies, and one for a workload.
-    fn with_policy(&self, workload: &WorkloadName) -> Candidate {
+    /// A policy for a workload that allows the port to or from these peers, called as none of the others.
+    fn policy(
+        &self,
+        workload: &WorkloadName,
+        peers: Vec<NetworkPolicyPeer>,
+        others: &[NetworkPolicy],
+    ) -> NetworkPolicy {
         let word = match self.way {
             Way::Ingress => "Ingress",
             Way::Egress => "Egress",
@@ -236,30 +362,19 @@ impl Side<'_> {
             policy_types: Some(vec![word.to_owned()]),
             ..NetworkPolicySpec::default()
         };
-        self.add_rule(&mut spec);
-        let policy = NetworkPolicy {
+        self.add_rule(&mut spec, peers);
+        NetworkPolicy {
             metadata: ObjectMeta {
                 namespace: Some(workload.namespace.clone()),
-                name: Some(self.free_name(workload)),
+                name: Some(self.free_name(workload, others)),
                 ..ObjectMeta::default()
             },
             spec: Some(spec),
-        };
-        let step = Step {
-            what: format!("add NetworkPolicy {}", words::name(&policy)),
-            yaml: emit::fragment(&json!(policy)),
-        };
-        let mut policies = self.scene.policies.to_vec();
-        policies.push(policy);
-        Candidate {
-            policies,
-            steps: vec![step],
-            size: 3,
         }
     }
 
     /// A name that no policy of the namespace has.
-    fn free_name(&self, workload: &WorkloadName) -> String {
+    fn free_name(&self, workload: &WorkloadName, others: &[NetworkPolicy]) -> String {
         let (way, port) = (words::way(self.way), self.question.port);
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let name = workload.name.to_lowercase();
@@ -271,10 +386,7 @@ impl Side<'_> {
         let name = format!("allow-{name}-{way}-{port}");
         let taken = |name: &str| {
             let full = format!("{}/{name}", workload.namespace);
-            self.scene
-                .policies
-                .iter()
-                .any(|policy| words::name(policy) == full)
+            others.iter().any(|policy| words::name(policy) == full)
         };
         let mut numbered = (2..).map(|number| format!("{name}-{number}"));
         match taken(&name) {

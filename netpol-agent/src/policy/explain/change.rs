@@ -1,22 +1,30 @@
 //! The smallest change to the policies that allows a connection.
 //!
-//! Changes that allow nothing else come first, then the smaller ones: a port of a rule, a peer of a rule, a rule, a
-//! policy. Each is tried: what it allows and what it would deny is asked of the compiled evaluator.
+//! A change is made of edits: a port more in a rule, peers more in a rule, a rule more in a policy, a policy more.
+//! Changes that allow nothing else come first, then those of fewer edits, then those whose edits are the smaller ones, in
+//! that order of kinds. Each is tried: what it allows and what it would deny is asked of the compiled evaluator. Changes
+//! of three edits and more are looked for only where fewer do not do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netpol_common::names::WorkloadName;
 use serde::Serialize;
 
+use super::candidates::{self, Edit};
 use super::ends::{Spot, Who};
+use super::pairs::Pair;
 use super::widened::{self, Other};
 use super::{Question, Scene, pairs, words};
 use crate::policy::evaluate::{Compiled, PortRange, PortSet, Way};
 
 /// How much of what a change allows besides is listed.
 const LISTED: usize = 10;
+/// How many changes of one size are tried.
+const TRIED: usize = 64;
+/// So many edits at most, where fewer do but allow something else besides.
+const MOST_FOR_EXACTNESS: usize = 2;
 
 /// A change to the policies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,9 +57,13 @@ pub(super) type BothEnds<'s> = (&'s [Spot], &'s [Spot]);
 pub(super) struct Candidate {
     pub(super) policies: Vec<NetworkPolicy>,
     pub(super) steps: Vec<Step>,
-    /// How large it is.
-    pub(super) size: usize,
 }
+
+/// How large a change is: how many edits, and how large they are.
+pub(super) type Size = (usize, usize);
+
+/// What a change allows besides what is asked.
+pub(super) type Extra = BTreeMap<(WorkloadName, Other), PortSet>;
 
 /// One side of the question.
 pub(super) struct Side<'a> {
@@ -62,7 +74,8 @@ pub(super) struct Side<'a> {
     pub(super) namespace: String,
     pub(super) own: &'a [Spot],
     pub(super) other: &'a [Spot],
-    pub(super) peers: Vec<NetworkPolicyPeer>,
+    /// What it denies.
+    pub(super) denied: Vec<Pair<'a>>,
 }
 
 /// The change that allows what is asked, unless there is an end that no policy can name.
@@ -78,50 +91,36 @@ pub(super) fn smallest(
         policies: scene.policies.to_vec(),
     };
     for way in [Way::Egress, Way::Ingress] {
-        if allowed(question, way, (from, to), compiled) {
-            continue;
-        }
         let policies = change.policies.clone();
         let scene = Scene {
             policies: &policies,
             ..*scene
         };
-        let (own, other) = match way {
-            Way::Egress => (from, to),
-            Way::Ingress => (to, from),
+        let Some(side) = Side::denying(scene, question, way, (from, to), compiled) else {
+            continue;
         };
-        let side = Side {
-            scene,
-            question,
-            way,
-            namespace: namespace(&scene, own)?,
-            own,
-            other,
-            peers: Vec::new(),
-        };
-        let peers = side.peers()?;
-        let (best, extra) = Side { peers, ..side }.best()?;
+        let (best, _, extra) = side.best()?;
         change.steps.extend(best.steps);
-        change.also_allows.extend(extra);
+        change.also_allows.extend(said(way, &extra));
         change.policies = best.policies;
     }
     Some(change)
 }
 
-/// Whether one side allows every pair that is asked.
-fn allowed(
+/// The pairs that one side denies.
+fn denied<'s>(
     question: &Question<'_>,
     way: Way,
-    (from, to): BothEnds<'_>,
+    (from, to): BothEnds<'s>,
     compiled: &Compiled,
-) -> bool {
-    let to_port = (question.protocol, question.port);
-    let passes = |client: &Spot, server: &Spot| {
-        let ports = compiled.ports(way, client.place, server.place);
-        ports.contains(to_port.0, to_port.1)
+) -> Vec<Pair<'s>> {
+    let passes = |pair: &Pair<'_>| {
+        let ports = compiled.ports(way, pair.client.place, pair.server.place);
+        ports.contains(question.protocol, question.port)
     };
-    let pairs = pairs::alike(from, to);
-    pairs.iter().all(|pair| passes(pair.client, pair.server))
+    let mut pairs = pairs::alike(from, to);
+    pairs.retain(|pair| !passes(pair));
+    pairs
 }
 
 /// The namespace of the pods among some spots.
@@ -132,29 +131,79 @@ fn namespace(scene: &Scene<'_>, spots: &[Spot]) -> Option<String> {
     })
 }
 
-impl Side<'_> {
-    /// The best change of this side, and what it allows besides.
-    fn best(&self) -> Option<(Candidate, Vec<String>)> {
+impl<'a> Side<'a> {
+    /// A side that denies something of what is asked.
+    pub(super) fn denying(
+        scene: Scene<'a>,
+        question: &'a Question<'a>,
+        way: Way,
+        (from, to): BothEnds<'a>,
+        compiled: &Compiled,
+    ) -> Option<Self> {
+        let denied = denied(question, way, (from, to), compiled);
+        let (own, other) = match way {
+            Way::Egress => (from, to),
+            Way::Ingress => (to, from),
+        };
+        (!denied.is_empty()).then_some(())?;
+        Some(Self {
+            namespace: namespace(&scene, own)?,
+            scene,
+            question,
+            way,
+            own,
+            other,
+            denied,
+        })
+    }
+
+    /// The best change of this side, how large it is, and what it allows besides; none, if there is an end that no policy
+    /// can name, since what would let it in would let in everybody.
+    pub(super) fn best(&self) -> Option<(Candidate, Size, Extra)> {
+        self.can_be_named().then_some(())?;
         let before = Compiled::new(self.scene.world, self.scene.policies, self.scene.reading);
-        let tried = self.candidates().into_iter().filter_map(|candidate| {
+        let edits = self.edits();
+        let mut best: Option<(Candidate, Size, Extra)> = None;
+        for many in 1..=self.denied.len() {
+            if best.is_some() && many > MOST_FOR_EXACTNESS {
+                break;
+            }
+            let mut sized: BTreeMap<Size, Vec<Vec<&Edit>>> = BTreeMap::new();
+            for cover in candidates::covers(&edits, self.denied.len(), many) {
+                sized
+                    .entry(candidates::size(&cover))
+                    .or_default()
+                    .push(cover);
+            }
+            for (size, covers) in sized {
+                let tried = covers.iter().take(TRIED).filter_map(|cover| {
+                    let candidate = self.candidate(cover, &edits)?;
+                    let extra = self.tried(&candidate, &before)?;
+                    Some((candidate, size, extra))
+                });
+                let Some(found) = tried.min_by_key(|(.., extra)| extra.len()) else {
+                    continue;
+                };
+                if found.2.is_empty() {
+                    return Some(found);
+                }
+                best.get_or_insert(found);
+            }
+        }
+        best.or_else(|| {
+            let rules = candidates::rules_for_all(&edits, self.denied.len());
+            let candidate = self.candidate(&rules, &edits)?;
             let extra = self.tried(&candidate, &before)?;
-            Some((candidate, extra))
-        });
-        let best =
-            tried.min_by_key(|(candidate, extra)| (!extra.is_empty(), candidate.size, extra.len()));
-        best.map(|(candidate, extra)| (candidate, said(self.way, &extra)))
+            Some((candidate, candidates::size(&rules), extra))
+        })
     }
 
     /// What a change allows besides what is asked; `None`, if it does not allow that, or denies something.
-    fn tried(
-        &self,
-        candidate: &Candidate,
-        before: &Compiled,
-    ) -> Option<BTreeMap<(WorkloadName, Other), PortSet>> {
+    pub(super) fn tried(&self, candidate: &Candidate, before: &Compiled) -> Option<Extra> {
         let after = Compiled::new(self.scene.world, &candidate.policies, self.scene.reading);
         let from = self.question.from.spots(&self.scene, &after);
         let to = self.question.to.spots(&self.scene, &after);
-        if !allowed(self.question, self.way, (&from, &to), &after) {
+        if !denied(self.question, self.way, (&from, &to), &after).is_empty() {
             return None;
         }
         let both = (before, &after);
@@ -181,32 +230,34 @@ impl Side<'_> {
         Some(beyond.collect())
     }
 
-    pub(super) fn workloads(&self, spots: &[Spot]) -> BTreeSet<WorkloadName> {
+    pub(super) fn workloads<'s>(
+        &self,
+        spots: impl IntoIterator<Item = &'s Spot>,
+    ) -> BTreeSet<WorkloadName> {
         let workload = |spot: &Spot| match &spot.who {
             Who::Pod(id) => Some(self.scene.world.pod(*id).workload.clone()),
             Who::Node(_) | Who::Outside => None,
         };
-        spots.iter().filter_map(workload).collect()
-    }
-
-    pub(super) fn nets(&self) -> BTreeSet<IpNet> {
-        let outside = self
-            .other
-            .iter()
-            .filter(|spot| !matches!(spot.who, Who::Pod(_)));
-        outside.map(|spot| IpNet::from(spot.address)).collect()
+        spots.into_iter().filter_map(workload).collect()
     }
 
     fn others(&self) -> BTreeSet<Other> {
         let workloads = self.workloads(self.other).into_iter().map(Other::Workload);
-        workloads
-            .chain(self.nets().into_iter().map(Other::Net))
-            .collect()
+        let nets = nets(self.other).into_iter().map(Other::Net);
+        workloads.chain(nets).collect()
     }
 }
 
+/// The addresses of those that are no pods to policies.
+pub(super) fn nets<'s>(spots: impl IntoIterator<Item = &'s Spot>) -> BTreeSet<IpNet> {
+    let outside = spots
+        .into_iter()
+        .filter(|spot| !matches!(spot.who, Who::Pod(_)));
+    outside.map(|spot| IpNet::from(spot.address)).collect()
+}
+
 /// What a change allows besides, in words.
-fn said(way: Way, extra: &BTreeMap<(WorkloadName, Other), PortSet>) -> Vec<String> {
+fn said(way: Way, extra: &Extra) -> Vec<String> {
     let preposition = match way {
         Way::Ingress => "from",
         Way::Egress => "to",

@@ -115,6 +115,12 @@ impl Ends {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::of_address(address.to_canonical(), world));
         }
+        if text == API_SERVER && cluster.api_server.is_empty() {
+            return Err(UnknownEnd::Absent {
+                name: text.to_owned(),
+                hint: "the service default/kubernetes has no endpoints there".to_owned(),
+            });
+        }
         if text == API_SERVER {
             return Ok(Self::ApiServer(cluster.api_server.clone()));
         }

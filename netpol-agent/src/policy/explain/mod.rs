@@ -70,7 +70,7 @@ pub struct Explanation {
     pub protocol: String,
     /// The server's port.
     pub port: u16,
-    /// Whether it is allowed between all of them.
+    /// Whether it is allowed between all of them; it is not, if no two of them have addresses of one family.
     pub allowed: bool,
     /// One for each group of pods that are judged alike.
     pub answers: Vec<Answer>,
@@ -144,7 +144,8 @@ pub fn explain(scene: &Scene<'_>, question: &Question<'_>) -> Explanation {
             None => answers.push(answer),
         }
     }
-    let allowed = answers.iter().all(|answer| answer.allowed);
+    let met = !answers.is_empty();
+    let allowed = met && answers.iter().all(|answer| answer.allowed);
     Explanation {
         from: question.from.title(),
         to: question.to.title(),
@@ -152,7 +153,7 @@ pub fn explain(scene: &Scene<'_>, question: &Question<'_>) -> Explanation {
         port: question.port,
         allowed,
         answers,
-        change: (!allowed)
+        change: (met && !allowed)
             .then(|| change::smallest(scene, question, (&from, &to), &compiled))
             .flatten(),
     }

@@ -11,6 +11,8 @@ use netpol_common::names::WorkloadName;
 use netpol_common::words::Protocol;
 use proptest::prelude::*;
 
+use super::candidates::Edit;
+use super::change::{Candidate, Side};
 use super::*;
 use crate::policy::cluster::Workload;
 use crate::policy::evaluate::random::{Shown, addresses, any_policies, any_reading, any_world};
@@ -68,7 +70,7 @@ impl Case {
         }
     }
 
-    /// Whether every client may reach every server, asked of the plain evaluator.
+    /// Whether every client may reach every server and there are such, asked of the plain evaluator.
     fn allowed(&self, policies: &[NetworkPolicy]) -> bool {
         let scene = Scene {
             policies,
@@ -88,22 +90,24 @@ impl Case {
             policies,
             reading: self.reading,
         };
-        from.iter().all(|client| {
-            let others = to.iter().filter(|server| client.speaks_with(server));
-            others
-                .filter(|server| !distinct || client.who != server.who)
-                .all(|server| {
-                    let verdict = evaluator.verdict(&Connection {
-                        client: client.end(&self.world),
-                        client_address: client.address,
-                        server: server.end(&self.world),
-                        server_address: server.address,
-                        protocol: self.protocol,
-                        port: self.port,
-                    });
-                    verdict.allowed()
-                })
-        })
+        let speaks = |client: &ends::Spot| to.iter().any(|server| client.speaks_with(server));
+        from.iter().any(speaks)
+            && from.iter().all(|client| {
+                let others = to.iter().filter(|server| client.speaks_with(server));
+                others
+                    .filter(|server| !distinct || client.who != server.who)
+                    .all(|server| {
+                        let verdict = evaluator.verdict(&Connection {
+                            client: client.end(&self.world),
+                            client_address: client.address,
+                            server: server.end(&self.world),
+                            server_address: server.address,
+                            protocol: self.protocol,
+                            port: self.port,
+                        });
+                        verdict.allowed()
+                    })
+            })
     }
 }
 
@@ -314,6 +318,31 @@ proptest! {
         prop_assert!(change.also_allows.is_empty() || !can_be_exact(&case), "{:?}", change);
     }
 
+    /// No single edit of any policy, rule and kind makes a smaller change of a side than the one that is proposed.
+    #[test]
+    fn no_single_edit_is_smaller(case in any_case()) {
+        let compiled = Compiled::new(&case.world, &case.policies, case.reading);
+        let (from, to) = (case.from.spots(&case.scene(), &compiled), case.to.spots(&case.scene(), &compiled));
+        for way in Way::ALL {
+            let question = case.question();
+            let Some(side) = Side::denying(case.scene(), &question, way, (&from, &to), &compiled) else {
+                continue;
+            };
+            if !side.can_be_named() {
+                prop_assert!(side.best().is_none());
+                continue;
+            }
+            let proposed = side.best().map(|(_, size, extra)| (!extra.is_empty(), size));
+            for (edit, candidate) in single_edits(&side) {
+                let Some(extra) = side.tried(&candidate, &compiled) else {
+                    continue;
+                };
+                let single = (!extra.is_empty(), candidates::size(&[&edit]));
+                prop_assert!(proposed.is_some_and(|proposed| proposed <= single), "{:?} {:?}", proposed, edit);
+            }
+        }
+    }
+
     /// Where a connection is denied there is a change, unless an end is a node whose address is not known.
     #[test]
     fn there_is_a_change_wherever_it_is_denied(case in any_case()) {
@@ -323,8 +352,32 @@ proptest! {
         let unknown = spots.iter().flatten().any(|spot| {
             spot.address.is_unspecified() && !matches!(spot.who, ends::Who::Pod(_))
         });
-        prop_assert!(explanation.allowed || unknown || explanation.change.is_some());
+        let met = !explanation.answers.is_empty();
+        prop_assert_eq!(!met || explanation.allowed || unknown, !met || explanation.change.is_none() || unknown);
     }
+}
+
+/// Every edit of a rule or policy that is there, and every policy more, each made for all that is denied.
+fn single_edits(side: &Side<'_>) -> Vec<(Edit, Candidate)> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for (policy, object) in side.scene.policies.iter().enumerate() {
+        let rules = misses::rules(object, side.way).len();
+        let places = (0..rules).map(|rule| candidates::Place { policy, rule });
+        edits.extend(places.flat_map(|place| [Edit::Port(place), Edit::Peers(place)]));
+        // A rule would make a policy of another direction one of this direction too, until the API server has filled in
+        // `policyTypes`.
+        let types = object.spec.iter().flat_map(|spec| &spec.policy_types);
+        if rules > 0 || types.flatten().next().is_some() {
+            edits.push(Edit::Rule(policy));
+        }
+    }
+    edits.extend(side.workloads(side.own).into_iter().map(Edit::Policy));
+    let all: BTreeSet<usize> = (0..side.denied.len()).collect();
+    let made = edits.into_iter().filter_map(|edit| {
+        let candidate = side.candidate(&[&edit], &[(edit.clone(), all.clone())].into())?;
+        Some((edit, candidate))
+    });
+    made.collect()
 }
 
 fn asked_ports(case: &Case) -> PortSet {

@@ -59,8 +59,8 @@ impl fmt::Display for Finding {
                 gap,
             } => write!(
                 f,
-                "{workload}: {direction} is not widened to everything outside the cluster, since {gap}: name the ranges \
-                 of pods, services and nodes with --cluster-cidr"
+                "{workload}: {direction} with addresses outside the cluster is not widened, since {gap}: name the ranges of \
+                 pods, services and nodes with --cluster-cidr"
             ),
             Self::Unenforceable {
                 workload,
@@ -68,6 +68,11 @@ impl fmt::Display for Finding {
                 plugin,
                 what,
             } => write!(f, "{workload}: {direction} {what} (--cni {plugin})"),
+            Self::IgnoredLabel { workload, label } => write!(
+                f,
+                "{workload}: its policy selects by the label {label}, which Cilium ignores unless its option `labels` \
+                 includes it, and with it all others that are to count"
+            ),
             Self::DefaultDenyLeftOut {
                 namespace,
                 workload,
@@ -168,6 +173,7 @@ impl Finding {
             Self::NeedsWidening { .. } => "NeedsWidening",
             Self::OutsideUnknown { .. } => "OutsideUnknown",
             Self::Unenforceable { .. } => "Unenforceable",
+            Self::IgnoredLabel { .. } => "IgnoredLabel",
             Self::DefaultDenyLeftOut { .. } => "DefaultDenyLeftOut",
             Self::CutOff { .. } => "CutOff",
             Self::Rejected { .. } => "Rejected",

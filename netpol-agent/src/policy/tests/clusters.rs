@@ -71,9 +71,23 @@ fn labels_that_no_selector_can_hold_are_left_out() {
 #[test]
 fn addresses_of_pods_are_those_of_their_own() {
     let cluster = cluster();
-    let own = addresses(&["10.1.0.1", "10.1.0.2", "10.1.0.4", "10.1.0.5"]);
-    assert_eq!(cluster.pod_addresses, own);
-    assert_eq!(cluster.pod_ranges, ["10.1.0.0/24".parse().unwrap()].into());
+    let own = [
+        ("10.1.0.1", pod("n", "plain")),
+        ("10.1.0.2", pod("n", "bare")),
+        ("10.1.0.4", pod("n", "dns")),
+        ("10.1.0.5", pod("m", "dns")),
+    ];
+    let own = own.map(|(address, workload)| (address.parse().unwrap(), workload));
+    assert_eq!(cluster.pod_addresses, own.into());
+    let one = ("one".to_owned(), ["10.1.0.0/24".parse().unwrap()].into());
+    assert_eq!(cluster.pod_ranges, [one].into());
+    let inside = |block: &str| -> Vec<WorkloadName> {
+        let inside = cluster.pods_in(&block.parse().unwrap());
+        inside.cloned().collect()
+    };
+    assert_eq!(inside("10.1.0.2/31"), [pod("n", "bare")]);
+    assert_eq!(inside("10.1.0.4/31"), [pod("n", "dns"), pod("m", "dns")]);
+    assert_eq!(inside("10.1.0.6/31"), []);
     let nodes = BTreeMap::from([("one".to_owned(), addresses(&["192.0.2.1"]))]);
     assert_eq!(cluster.nodes, nodes);
 }
@@ -90,6 +104,40 @@ fn resolvers_are_behind_ports_that_are_named_so() {
         (dns, [query, port("metrics", Protocol::Tcp, 9153)].into()),
         (pod("m", "dns"), [port("query", Protocol::Udp, 5354)].into()),
     ];
+    assert_eq!(cluster.named_ports, named.into());
+}
+
+/// A workload at zero has the ports of its template, one with pods those of its pods.
+#[test]
+fn a_workload_without_pods_has_the_named_ports_of_its_template() {
+    let deployment = |name: &str, port: u16| {
+        format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{namespace: n, name: {name}}}, spec: {{selector: \
+             {{matchLabels: {{app: dns}}}}, template: {{metadata: {{labels: {{app: dns, name: {name}}}}}, spec: {{containers: \
+             [{{name: main, ports: [{{name: query, containerPort: {port}, protocol: UDP}}]}}]}}}}}}}}\n---\n"
+        )
+    };
+    let pod = r#"
+{apiVersion: apps/v1, kind: StatefulSet, metadata: {namespace: n, name: set}, spec: {selector: {matchLabels: {app: dns}}, template: {metadata: {labels: {app: dns}}, spec: {containers: [{name: main, ports: [{name: query, containerPort: 1}]}]}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: set-0, labels: {app: dns}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: set, uid: u}]}, spec: {nodeName: one, containers: [{name: main, ports: [{name: query, containerPort: 2, protocol: UDP}]}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {namespace: n, name: set-1, labels: {app: dns}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: set, uid: u}]}, spec: {nodeName: one, containers: [{name: main, ports: [{name: query, containerPort: 3, protocol: UDP}]}]}, status: {phase: Succeeded}}
+---
+{apiVersion: v1, kind: Service, metadata: {namespace: n, name: dns}, spec: {clusterIP: 10.96.0.10, selector: {app: dns}, ports: [{name: dns, port: 53, protocol: UDP, targetPort: query}]}}
+"#;
+    let text = deployment("blue", 5353) + &deployment("green", 5354) + pod;
+    let mut read = inventory::parse("inventory.yaml", &text).expect("an inventory");
+    let cluster = Cluster::of(&read.take_index());
+    let name = |kind: &str, name: &str| WorkloadName::new("n", kind, name);
+    let all = [
+        (name("Deployment", "blue"), 5353),
+        (name("Deployment", "green"), 5354),
+        (name("StatefulSet", "set"), 2),
+    ];
+    assert_eq!(cluster.resolvers, all.clone().into());
+    let port = |port| ("query".to_owned(), Protocol::Udp, port);
+    let named = all.map(|(name, number)| (name, [port(number)].into()));
     assert_eq!(cluster.named_ports, named.into());
 }
 

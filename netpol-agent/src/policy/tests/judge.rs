@@ -216,7 +216,7 @@ pub(super) fn allowed(
     let (own, others) = (pods(case, workload), everybody(case));
     let mut allowed = Allowed::new();
     for (other, ends) in &others {
-        for to in questions() {
+        for to in questions(case) {
             let asked = own
                 .iter()
                 .flat_map(|pod| ends.iter().map(move |end| (pod, end)));
@@ -248,9 +248,11 @@ fn everybody(case: &Case) -> Vec<(Other, Ends)> {
         .iter()
         .filter(|(_, workload)| !workload.host_network);
     let workloads = on_pods.map(|(name, _)| {
-        let pods = other_pods(case, name)
-            .into_iter()
-            .map(|pod| (Some(pod), pod_address()));
+        let mut known = case.cluster.pod_addresses.iter();
+        let known = known.find(|(_, own)| own == name);
+        let address = known.map_or_else(pod_address, |(address, _)| *address);
+        let pods = other_pods(case, name).into_iter();
+        let pods = pods.map(move |pod| (Some(pod), address));
         (Other::Workload(name.clone()), pods.collect())
     });
     let addresses = addresses(case)
@@ -297,20 +299,33 @@ fn pod_address() -> IpAddr {
 }
 
 /// The ports that edges use, and their neighbours.
-fn questions() -> impl Iterator<Item = (Protocol, u16)> {
+pub(super) fn questions(case: &Case) -> BTreeSet<(Protocol, u16)> {
     let ports: BTreeSet<u16> = PORTS
         .into_iter()
         .flat_map(|port| [port - 1, port, port.saturating_add(1)])
         .collect();
-    Protocol::ALL
+    let fixed = Protocol::ALL
         .into_iter()
-        .flat_map(move |protocol| ports.clone().into_iter().map(move |port| (protocol, port)))
+        .flat_map(move |protocol| ports.clone().into_iter().map(move |port| (protocol, port)));
+    let edges = case.graph.edges.keys();
+    let others = edges.filter(|edge| !PORTS.contains(&edge.port));
+    let others = others.flat_map(|edge| {
+        // As far as an inferred range may go beyond its ends.
+        let near = edge.port.saturating_sub(8)..=edge.port.saturating_add(8);
+        let elsewhere = Protocol::ALL.map(|protocol| (protocol, edge.port));
+        let near = near.map(|port| (edge.protocol, port));
+        near.chain(elsewhere)
+    });
+    fixed.chain(others).collect()
 }
 
 /// The addresses that edges use, and their neighbours.
 pub(super) fn addresses(case: &Case) -> BTreeSet<IpAddr> {
     let nodes = case.cluster.nodes.values().flatten().copied();
+    let services = case.cluster.services.iter();
+    let services = services.flat_map(|service| service.cluster_ips.clone());
     let fixed = nodes.chain(case.cluster.api_server.iter().copied());
+    let fixed = fixed.chain(services);
     fixed
         .chain((0..14).map(external))
         .chain(["192.0.2.0", "192.0.2.4", "2001:db8:1::2"].map(|a| a.parse().unwrap()))

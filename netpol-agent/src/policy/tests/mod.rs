@@ -17,5 +17,6 @@ mod promises;
 mod services;
 mod shown;
 mod small;
+mod wide;
 mod widening;
 mod world;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use netpol_common::names::WorkloadName;
 use proptest::prelude::*;
 
-use super::widening::any_wide;
+use super::wide::any_wide;
 use super::world::{Case, any_case};
 use crate::graph::Evidence;
 use crate::identity::EdgeId;

@@ -12,7 +12,7 @@ use crate::identity::Peer;
 use crate::policy::learn::Learned;
 use crate::policy::model::WrittenAs;
 use crate::policy::options::{External, Options};
-use crate::policy::outside::Outside;
+use crate::policy::outside::{Gap, Outside};
 use crate::policy::widening::{Block, Widening};
 use crate::policy::writer::Writer;
 
@@ -24,14 +24,15 @@ pub(super) fn widen(writer: &Writer<'_>, options: &Options, learned: &mut [Learn
     if options.external == External::Seen || !learned.iter().any(|one| one.external().is_some()) {
         return Vec::new();
     }
-    let outside = Outside::of(writer.cluster, options);
+    let outside = writer.outsides.of(writer.cluster, options);
     match options.external {
         External::Any => any(&outside, learned),
         _ => aggregate(&outside, options, learned),
     }
 }
 
-/// For each port, the blocks within the budget that take in the least; where there are none, all stays as it is.
+/// For each port, the blocks within the budget that take in the least; where there are none, all stays as it is. So
+/// does what would be wider in a family of which it is not known where pods may be.
 fn aggregate(outside: &Outside, options: &Options, learned: &mut [Learned]) -> Vec<Told> {
     let mut by_port: BTreeMap<(Protocol, (u16, u16)), Found> = BTreeMap::new();
     for (number, one) in learned.iter().enumerate() {
@@ -43,7 +44,19 @@ fn aggregate(outside: &Outside, options: &Options, learned: &mut [Learned]) -> V
         }
     }
     let mut by_blocks: BTreeMap<BTreeSet<Block>, Found> = BTreeMap::new();
-    for (addresses, numbers) in by_port.into_values() {
+    let mut gaps: BTreeSet<Gap> = BTreeSet::new();
+    for (mut addresses, mut numbers) in by_port.into_values() {
+        let is_unknown = |address: &IpAddr| outside.gap_of_pods(*address).is_some();
+        let unknown: BTreeSet<IpAddr> = addresses.extract_if(.., |one| is_unknown(one)).collect();
+        numbers.retain(|number| {
+            let address = learned[*number].external();
+            !address.is_some_and(|address| is_unknown(&address))
+        });
+        let wanted = blocks(outside, options, &unknown);
+        if wanted.is_some_and(|wanted| !beyond(&wanted, &unknown).is_none()) {
+            let gap = |address: &IpAddr| outside.gap_of_pods(*address).cloned();
+            gaps.extend(unknown.iter().filter_map(gap));
+        }
         let Some(blocks) = blocks(outside, options, &addresses) else {
             continue;
         };
@@ -64,9 +77,10 @@ fn aggregate(outside: &Outside, options: &Options, learned: &mut [Learned]) -> V
             blocks,
             peers: seen.into_iter().map(Peer::External).collect(),
             ports: specs(numbers.into_iter().map(|number| &learned[number])),
+            within: None,
         })
     });
-    said.collect()
+    gaps.into_iter().map(Told::Unknown).chain(said).collect()
 }
 
 /// The best blocks of each family, if they are within the budget.
@@ -119,6 +133,7 @@ fn any(outside: &Outside, learned: &mut [Learned]) -> Vec<Told> {
             blocks,
             peers: addresses.into_iter().map(Peer::External).collect(),
             ports: specs(numbers.into_iter().map(|number| &learned[number])),
+            within: None,
         }));
     }
     said

@@ -3,15 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::within::within;
 use super::{beyond, plain, specs, wide};
 use crate::identity::Peer;
 use crate::policy::learn::Learned;
 use crate::policy::model::WrittenAs;
 use crate::policy::options::Options;
 use crate::policy::widening::Widening;
+use crate::policy::writer::Writer;
 
 /// Writes its group instead of each external address that lies in one.
-pub(super) fn widen(options: &Options, learned: &mut [Learned]) -> Vec<Widening> {
+pub(super) fn widen(
+    writer: &Writer<'_>,
+    options: &Options,
+    learned: &mut [Learned],
+) -> Vec<Widening> {
     let mut seen: BTreeMap<&str, (BTreeSet<IpAddr>, Vec<usize>)> = BTreeMap::new();
     for (number, one) in learned.iter_mut().enumerate() {
         let Some(address) = one.external() else {
@@ -31,6 +37,7 @@ pub(super) fn widen(options: &Options, learned: &mut [Learned]) -> Vec<Widening>
         Widening::Blocks {
             written_as: WrittenAs::Group(name.to_owned()),
             beyond: beyond(&blocks, &addresses),
+            within: within(writer, options, &blocks, false),
             blocks,
             peers: addresses.into_iter().map(Peer::External).collect(),
             ports: specs(numbers.into_iter().map(|number| &learned[number])),

@@ -12,6 +12,7 @@ mod nodes;
 mod ranges;
 mod rules;
 mod sightings;
+mod within;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -87,7 +88,7 @@ pub(super) fn widen(
     said.extend(aws::widen(writer, options, of.1, learned));
     said.extend(namespaces::widen(writer, options, learned));
     said.extend(nodes::widen(writer, options, learned));
-    said.extend(groups::widen(options, learned));
+    said.extend(groups::widen(writer, options, learned));
     let mut told: Vec<Told> = said.into_iter().map(Told::Wider).collect();
     told.extend(external::widen(writer, options, learned));
     told

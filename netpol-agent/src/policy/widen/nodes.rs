@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::blocks::Frontier;
+use super::within::within;
 use super::{Wide, beyond, plain, specs, wide};
 use crate::identity::Peer;
 use crate::policy::learn::Learned;
@@ -43,15 +46,22 @@ pub(super) fn widen(
     if peers.is_empty() {
         return Vec::new();
     }
-    let mut said = beside(writer, &peers, &ranges, learned);
+    let replaced: Vec<&Learned> = learned.iter().filter(|one| is_replaced(one)).collect();
+    let mut said = beside(writer, &peers, &ranges, &replaced);
     said.push(Widening::Blocks {
         beyond: beyond(&ranges, &addresses),
+        within: within(writer, options, &ranges, true),
         written_as: WrittenAs::Nodes,
         blocks: ranges,
-        ports: specs(learned.iter().filter(|one| peers.contains(one.peer()))),
+        ports: specs(replaced),
         peers,
     });
     said
+}
+
+/// Whether this pass replaced the peer: an earlier one may have replaced the same peer on other ports.
+fn is_replaced(learned: &Learned) -> bool {
+    learned.support.written_as.as_deref() == Some(&WrittenAs::Nodes)
 }
 
 /// Whether a peer is a node, or pods that have no addresses but their nodes'.
@@ -68,7 +78,7 @@ fn beside(
     writer: &Writer<'_>,
     peers: &BTreeSet<Peer>,
     ranges: &BTreeSet<Block>,
-    learned: &[Learned],
+    learned: &[&Learned],
 ) -> Vec<Widening> {
     let of = |peer: &Peer| {
         let mut addresses = writer.addresses(peer);
@@ -76,24 +86,28 @@ fn beside(
         (!addresses.is_empty()).then(|| Widening::Addresses {
             peer: peer.clone(),
             addresses,
-            ports: specs(learned.iter().filter(|one| one.peer() == peer)),
+            ports: specs(learned.iter().copied().filter(|one| one.peer() == peer)),
         })
     };
     peers.iter().filter_map(of).collect()
 }
 
-/// The ranges of all nodes: those that were given, or the fewest blocks within the budget around their addresses.
+/// The ranges of all nodes: those that were given, or the fewest blocks within the budget around their addresses that
+/// hold no pod, no service and nothing of a range of theirs. Addresses that a node has in its pods' range, such as that of
+/// their bridge, are no reason to write that.
 fn ranges(writer: &Writer<'_>, options: &Options) -> BTreeSet<Block> {
     if let Nodes::Given(blocks) = &options.nodes {
         return plain(blocks.iter().copied());
     }
-    let all: BTreeSet<IpAddr> = (writer.cluster.nodes.values().flatten())
-        .map(IpAddr::to_canonical)
-        .collect();
+    let outside = writer.outsides.of(writer.cluster, options);
+    let all = writer.cluster.nodes.values().flatten();
+    let all = all.map(IpAddr::to_canonical);
+    let all: BTreeSet<IpAddr> = all.filter(|own| !outside.ranges().hold(*own)).collect();
+    let allowed = |block: &IpNet| outside.may_be_nodes(block);
     let mut blocks = Vec::new();
     for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
         let own: BTreeSet<IpAddr> = all.iter().copied().filter(family).collect();
-        let frontier = Frontier::new(&own, MOST_BLOCKS, &|_| true);
+        let frontier = Frontier::new(&own, MOST_BLOCKS, &allowed);
         let fewest = frontier.and_then(|frontier| frontier.fewest(options.budget.beyond));
         blocks.extend(fewest.unwrap_or_else(|| own.into_iter().map(Into::into).collect()));
     }

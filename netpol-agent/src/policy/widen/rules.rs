@@ -23,14 +23,14 @@ type ByPeer = BTreeMap<Wide, (Ports, BTreeSet<Support>)>;
 /// The rules of one direction; `narrow` makes those of what is written as it was seen.
 pub(in crate::policy) fn rules(
     writer: &Writer<'_>,
-    learned: &[Learned],
-    narrow: impl FnOnce(&[Learned]) -> Rules,
+    learned: Vec<Learned>,
+    narrow: impl FnOnce(Vec<Learned>) -> Rules,
 ) -> Rules {
     if learned.iter().all(|one| one.stand_ins.is_none()) {
         return narrow(learned);
     }
     let (wide, rest) = divide(writer, learned);
-    let Rules { mut rules, excess } = narrow(&rest);
+    let Rules { mut rules, excess } = narrow(rest);
     for rule in wide_rules(&wide) {
         match rules.iter_mut().find(|known| known.ports == rule.ports) {
             Some(known) => join(known, rule),
@@ -73,11 +73,9 @@ fn itself(writer: &Writer<'_>, peer: &Peer) -> Option<Vec<Wide>> {
 }
 
 /// What is written wide, and what is not. What is partly held by something wide is taken apart with it.
-fn divide(writer: &Writer<'_>, learned: &[Learned]) -> (Vec<Learned>, Vec<Learned>) {
-    let (mut wide, narrow): (Vec<Learned>, Vec<Learned>) = learned
-        .iter()
-        .cloned()
-        .partition(|one| one.stand_ins.is_some());
+fn divide(writer: &Writer<'_>, learned: Vec<Learned>) -> (Vec<Learned>, Vec<Learned>) {
+    let (mut wide, narrow): (Vec<Learned>, Vec<Learned>) =
+        learned.into_iter().partition(|one| one.stand_ins.is_some());
     let around = by_peer(&wide);
     let mut rest = Vec::new();
     for mut one in narrow {

@@ -9,6 +9,7 @@ use netpol_common::words::{Outcome, Protocol, View};
 
 use crate::graph::{Builder, FlowGraph, Resolve, Windows};
 use crate::identity::{EdgeId, Life, Mark, Peer, Resolution, Sighting, Unresolved};
+use crate::policy;
 use crate::policy::coverage::complete::{Reason, Untold, Verdict, completeness};
 use crate::policy::coverage::{
     Coverage, Estimate, FEWEST_WINDOWS, Intervals, Options, Requirements, Sight, coverage,
@@ -16,7 +17,6 @@ use crate::policy::coverage::{
 };
 use crate::policy::model::Direction;
 use crate::policy::options::OptionsFor;
-use crate::policy::{self, OneWay};
 
 /// What was seen of an edge between the workload `web` and another end, at some times.
 pub(super) struct Seen {
@@ -304,11 +304,6 @@ fn edges_are_what_a_synthesis_makes_rules_of() {
     let known = coverage_for(&graph, &none, &plain, &options);
     let api = WorkloadName::new("shop", "Deployment", "api");
     assert_eq!((known[&web()].all.edges, known[&api].all.edges), (1, 2));
-    let options = policy::Options {
-        one_way: OneWay::Always,
-        ..policy::Options::default()
-    };
-    assert_eq!(Options::of(&options).one_way, OneWay::Always);
 }
 
 #[test]

@@ -262,3 +262,132 @@ fn the_first_address_of_a_block_is_told_apart_from_it() {
     let change = change.expect("a change");
     assert!(change.also_allows.is_empty(), "{change:?}");
 }
+
+/// The same pod with a port of that name.
+fn serving(mut pod: Value, name: &str, port: u16) -> Value {
+    let port = json!({"name": name, "containerPort": port});
+    pod["spec"]["containers"] = json!([{"name": "c", "ports": [port]}]);
+    pod
+}
+
+/// What is proposed, each step without what to put there.
+fn steps(explanation: &Explanation) -> Vec<&str> {
+    let steps = explanation.change.iter().flat_map(|change| &change.steps);
+    steps.map(|step| step.what.as_str()).collect()
+}
+
+#[test]
+fn a_port_will_do_where_it_is_missing_for_some_of_the_pods_only() {
+    let objects = [
+        pod("web", &["10.0.0.1"]),
+        of_set(serving(pod("db-0", &["10.0.0.2"]), "http", 8080)),
+        of_set(serving(pod("db-1", &["10.0.0.3"]), "http", 9090)),
+    ];
+    let from = json!([{"podSelector": {"matchLabels": {"app": "web"}}}]);
+    let policies = [ingress_of(
+        "db",
+        &json!([{"from": from, "ports": [{"port": "http"}]}]),
+    )];
+    for port in [8080, 9090] {
+        let explanation = explained(&objects, &policies, ("a/web", "a/StatefulSet/db"), port);
+        assert_eq!(
+            steps(&explanation),
+            ["to spec.ingress[0].ports of NetworkPolicy a/db add"]
+        );
+        assert!(
+            explanation
+                .change
+                .is_some_and(|change| change.also_allows.is_empty())
+        );
+    }
+}
+
+#[test]
+fn only_those_clients_are_added_that_are_missing() {
+    let objects = [
+        of_set(pod("web-0", &["10.0.0.1"])),
+        pod("db", &["10.0.0.2"]),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "all"},
+               "spec": {"selector": {"in": "all"}, "ports": [{"port": 80}]}}),
+        labelled(pod("one", &["10.0.0.3"])),
+        labelled(pod("two", &["10.0.0.4"])),
+    ];
+    let to = json!([{"podSelector": {"matchLabels": {"app": "one"}}}]);
+    let policies = [egress_of(
+        "db",
+        &json!([{"to": to, "ports": [{"port": 80}]}]),
+    )];
+    let change = explained(&objects, &policies, ("a/db", "a/Service/all"), 80).change;
+    let change = change.expect("a change");
+    let yaml: Vec<&str> = change.steps.iter().map(|step| step.yaml.as_str()).collect();
+    assert_eq!(yaml, ["- podSelector:\n    matchLabels:\n      app: two\n"]);
+}
+
+/// The same pod with a label that a service selects.
+fn labelled(mut pod: Value) -> Value {
+    pod["metadata"]["labels"]["in"] = json!("all");
+    pod
+}
+
+#[test]
+fn a_policy_is_a_smaller_change_than_rules_in_two() {
+    let objects = [
+        pod("web", &["10.0.0.1"]),
+        of_set(pod("db-0", &["10.0.0.2"])),
+        of_set(pod("db-1", &["10.0.0.3"])),
+    ];
+    let deny = |name: &str| {
+        let selector = json!({"matchLabels": {"name": name}});
+        policy(
+            name,
+            &json!({"podSelector": selector, "policyTypes": ["Ingress"]}),
+        )
+    };
+    let asked = ("a/web", "a/StatefulSet/db");
+    let policies = [deny("db-0"), deny("db-1")];
+    let explanation = explained(&objects, &policies, asked, 80);
+    assert_eq!(
+        steps(&explanation),
+        ["add NetworkPolicy a/allow-db-ingress-80"]
+    );
+}
+
+/// A policy for the set would isolate the pod of it that nothing isolates, so that there are two rules.
+#[test]
+fn rules_in_two_policies_where_a_policy_would_deny_something() {
+    let objects = [
+        pod("web", &["10.0.0.1"]),
+        of_set(pod("db-0", &["10.0.0.2"])),
+        of_set(pod("db-1", &["10.0.0.3"])),
+        of_set(pod("db-2", &["10.0.0.4"])),
+    ];
+    let deny = |name: &str| {
+        let selector = json!({"matchLabels": {"name": name}});
+        policy(
+            name,
+            &json!({"podSelector": selector, "policyTypes": ["Ingress"]}),
+        )
+    };
+    let policies = [deny("db-0"), deny("db-1")];
+    let explanation = explained(&objects, &policies, ("a/web", "a/StatefulSet/db"), 80);
+    assert_eq!(
+        steps(&explanation),
+        [
+            "to spec.ingress of NetworkPolicy a/db-0 add",
+            "to spec.ingress of NetworkPolicy a/db-1 add"
+        ]
+    );
+}
+
+#[test]
+fn what_no_addresses_of_one_family_connect_is_not_allowed() {
+    let objects = [pod("web", &["10.0.0.1"]), pod("db", &["fd00::2"])];
+    let explanation = explained(&objects, &[], ("a/web", "a/db"), 80);
+    assert!(!explanation.allowed);
+    assert_eq!((explanation.answers.len(), &explanation.change), (0, &None));
+    let text = explanation.to_string();
+    assert!(
+        text.ends_with("nobody speaks with anybody: their addresses are of different families\n"),
+        "{text}"
+    );
+}

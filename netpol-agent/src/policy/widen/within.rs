@@ -1,0 +1,44 @@
+//! What of the cluster lies inside blocks that stand for something else.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::policy::cluster::Cluster;
+use crate::policy::options::Options;
+use crate::policy::widening::{Block, Within};
+use crate::policy::writer::Writer;
+
+/// What of the cluster lies inside blocks, if anything does; nodes only where the blocks are not meant for them.
+pub(super) fn within(
+    writer: &Writer<'_>,
+    options: &Options,
+    blocks: &BTreeSet<Block>,
+    for_nodes: bool,
+) -> Option<Box<Within>> {
+    let cluster = writer.cluster;
+    let outside = writer.outsides.of(cluster, options);
+    let holds = |address: &IpAddr| {
+        let address = address.to_canonical();
+        blocks.iter().any(|block| block.contains(address))
+    };
+    let nodes = cluster.nodes.iter().filter(|_| !for_nodes);
+    let nodes = nodes.filter(|(_, addresses)| addresses.iter().any(holds));
+    let services = cluster.services.iter();
+    let services = services.filter(|service| service.cluster_ips.iter().any(holds));
+    let pods = blocks.iter().map(|block| cluster.pods_in(&block.block));
+    let ranges = blocks.iter().map(|block| outside.ranges().at(&block.block));
+    let within = Within {
+        ranges: ranges.flatten().copied().collect(),
+        workloads: pods.flatten().cloned().collect(),
+        nodes: nodes.map(|(name, _)| name.clone()).collect(),
+        services: services.map(|service| service.name.clone()).collect(),
+        api_server: strange(cluster).any(holds),
+    };
+    (!within.is_empty()).then(|| Box::new(within))
+}
+
+/// The addresses of the API server that are no node's.
+fn strange(cluster: &Cluster) -> impl Iterator<Item = &IpAddr> {
+    let of_node = |address: &IpAddr| cluster.nodes.values().any(|own| own.contains(address));
+    (cluster.api_server.iter()).filter(move |address| !of_node(address))
+}
