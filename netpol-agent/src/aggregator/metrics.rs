@@ -98,7 +98,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "netpol_aggregator_silent_observers",
         &[],
-        "Those of them whose latest batch is older than two minutes",
+        "Those of them whose latest batch is older than two minutes, although their node is there",
     ),
     Metric::gauge(
         "netpol_aggregator_observed_edges",
@@ -181,10 +181,12 @@ impl Source for OfKeeper {
         let now = Timestamp::now();
         let silent =
             |last: Option<Timestamp>| last.is_none_or(|last| now.duration_since(last) > SILENT);
+        let index = self.keeper.index().read();
         let silent = observers
-            .values()
-            .filter(|state| silent(state.last_batch))
+            .iter()
+            .filter(|(name, state)| silent(state.last_batch) && !index.lacks_node(name))
             .count();
+        drop(index);
         samples.count("netpol_aggregator_silent_observers", [], silent as u64);
         let mut losses = Losses::default();
         observers

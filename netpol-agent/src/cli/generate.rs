@@ -9,17 +9,21 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use super::complete;
 use super::inputs::{Inputs, Loaded, check_stdin};
-use super::options::Choices;
+use super::options::Given;
 use super::output::{note, print};
 use super::reading::ReadingFlags;
+use super::wishes::Wishes;
 use super::{out_dir, policies};
+use crate::control::Basis;
 use crate::policy::against::{Existing, missing};
 use crate::policy::emit::{Format, calico, cilium};
 use crate::policy::evaluate::World;
-use crate::policy::options::OptionsFor;
-use crate::policy::{Cluster, Options, Policy, Proposal, synthesise};
+use crate::policy::{Policy, Proposal, synthesise_for};
 
 /// Write NetworkPolicies that allow exactly the traffic that was seen
+///
+/// From a cluster, these are the policies that would be written there: what people approved, rejected and chose in
+/// LearnedPolicies and annotations counts, and so does what is frozen. A flag that is given comes before their options.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -48,7 +52,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     reading: ReadingFlags,
     #[command(flatten)]
-    choices: Choices,
+    choices: Given,
 }
 
 impl Arguments {
@@ -65,8 +69,11 @@ impl Arguments {
         }
         let options = self.choices.options()?;
         check_stdin(self.inputs.paths().chain(&self.against))?;
-        let loaded = self.inputs.load()?;
-        let mut proposal = self.proposal(&loaded, &options)?;
+        let mut origin = self.inputs.open()?;
+        let loaded = self.inputs.load_from(&mut origin)?;
+        let wishes = Wishes::read(&origin, loaded.namespace.as_deref())?;
+        let basis = wishes.basis(&loaded, &self.choices, &options);
+        let mut proposal = self.proposal(&loaded, &basis)?;
         if let Some(namespace) = &loaded.namespace {
             let own = |policy: &Policy| policy.workload.namespace == *namespace;
             proposal.policies.retain(own);
@@ -78,9 +85,15 @@ impl Arguments {
         findings
             .filter(|finding| !(self.output == Format::Cilium && cilium::mends(finding)))
             .for_each(|finding| note("finding", finding));
-        complete::tell(&loaded, &options, &proposal.policies);
+        complete::tell(
+            &loaded,
+            &basis.options,
+            &proposal.policies,
+            &wishes.statuses(),
+        );
+        wishes.tell_unseen(&proposal.policies);
         if !self.no_evidence {
-            complete::annotate(&loaded, &options, &mut proposal.policies);
+            complete::annotate(&loaded, &basis.options, &mut proposal.policies);
         }
         let remarks = match self.output {
             Format::Cilium => cilium::remarks(&proposal.policies),
@@ -92,10 +105,13 @@ impl Arguments {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn proposal(&self, loaded: &Loaded, options: &Options) -> anyhow::Result<Proposal> {
-        let cluster = Cluster::of(&loaded.index);
+    fn proposal(&self, loaded: &Loaded, basis: &Basis<'_>) -> anyhow::Result<Proposal> {
         if self.against.is_empty() {
-            return Ok(synthesise(&loaded.graph, &cluster, options));
+            let mut proposal = synthesise_for(&basis.graph, &basis.cluster, &basis.options);
+            basis.fit(&mut proposal);
+            basis.name(&mut proposal.policies);
+            tell_unlike(basis, &proposal.policies);
+            return Ok(proposal);
         }
         let read = policies::read(&self.against)?;
         policies::tell_others(&read.other_policies);
@@ -105,10 +121,10 @@ impl Arguments {
             policies: &read,
             reading: self.reading.reading(),
         };
-        let options = OptionsFor::from(options.clone());
-        let missing = missing(&loaded.graph, &cluster, &options, &existing);
+        let mut missing = missing(&basis.graph, &basis.cluster, &basis.options, &existing);
         let remarks = missing.remarks.iter();
         remarks.for_each(|remark| note("finding", remark));
+        basis.fit(&mut missing.proposal);
         Ok(missing.proposal)
     }
 
@@ -126,5 +142,17 @@ impl Arguments {
                     .as_bytes(),
             ),
         }
+    }
+}
+
+/// Tells where the controller would write something else: it may not have looked since somebody decided, or know more.
+fn tell_unlike(basis: &Basis<'_>, policies: &[Policy]) {
+    for name in basis.unlike(policies) {
+        note(
+            "finding",
+            format_args!(
+                "NotAsProposed: LearnedPolicy {name} says something else in status.proposal as yet (`kubectl get lp -o yaml`)"
+            ),
+        );
     }
 }

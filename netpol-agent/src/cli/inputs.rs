@@ -75,7 +75,7 @@ impl Inputs {
     /// Whatever cannot be read; the message names the file and the place in it.
     pub fn load(&self) -> anyhow::Result<Loaded> {
         check_stdin(self.paths())?;
-        self.load_from(self.open()?)
+        self.load_from(&mut self.open()?)
     }
 
     /// Opens the files, or a way to the cluster.
@@ -102,11 +102,16 @@ impl Inputs {
         self.objects.inventory.is_empty() && self.sources() == 0
     }
 
-    fn load_from(&self, mut origin: Origin<'_>) -> anyhow::Result<Loaded> {
+    /// The same as [`load`](Self::load), from what was opened.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be read.
+    pub(super) fn load_from(&self, origin: &mut Origin<'_>) -> anyhow::Result<Loaded> {
         let mut inventory = origin.inventory(Policies::Aside)?;
         let mut index = inventory.take_index();
-        let namespace = self.namespace(&origin);
-        let mut graph = self.graph(&mut origin, &mut index)?;
+        let namespace = self.namespace(origin);
+        let mut graph = self.graph(origin, &mut index)?;
         if let Some(namespace) = &namespace {
             graph.keep_namespace(namespace);
         }

@@ -119,7 +119,15 @@ impl Arguments {
         let name = part.object.name_any();
         let api = part.api(cluster);
         let patch = Patch::Apply(&part.object);
-        let applied = api.patch(&name, &parameters, &patch);
+        let applied = async {
+            match api.patch(&name, &parameters, &patch).await {
+                Err(error) if only_ours(&error) => {
+                    let forced = parameters.clone().force();
+                    api.patch(&name, &forced, &patch).await
+                }
+                applied => applied,
+            }
+        };
         let applied = cluster.ask(format!("patch {part}"), applied).await;
         match applied {
             Err(error) if error.is_conflict() => Err(error).context(
@@ -128,6 +136,23 @@ impl Arguments {
             applied => applied.map(drop).map_err(Into::into),
         }
     }
+}
+
+/// Whether something is not applied because we ourselves have set it otherwise, and for no other reason: an uninstall that
+/// was given up has changed what the DaemonSet runs and how many replicas there are.
+fn only_ours(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut causes = causes.peekable();
+    let ours = format!("conflict with {FIELD_MANAGER:?}");
+    status.code == 409
+        && causes.peek().is_some()
+        && causes.all(|cause| {
+            let after = cause.message.strip_prefix(&ours);
+            after.is_some_and(|after| after.is_empty() || after.starts_with(' '))
+        })
 }
 
 /// Whether netpol's namespace is there.

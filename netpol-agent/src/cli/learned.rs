@@ -33,16 +33,23 @@ pub(super) async fn list(
         Some(namespace) => format!("in namespace {namespace:?}"),
         None => "in all namespaces (-n NAMESPACE asks for one)".to_owned(),
     };
-    let api = api(cluster, namespace);
+    let action = format!("list {PLURAL}.{GROUP} {place}");
+    let listed = pages(cluster, &api(cluster, namespace), &action).await;
+    listed.map_err(|error| match error.is_not_found() {
+        true => ClusterError::NoDefinition,
+        false => error,
+    })
+}
+
+/// Every object of a kind, a page at a time.
+async fn pages<K>(cluster: &Cluster, api: &Api<K>, action: &str) -> Result<Vec<K>, ClusterError>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
     let mut parameters = ListParams::default().limit(PAGE);
     let mut all = Vec::new();
     loop {
-        let action = format!("list {PLURAL}.{GROUP} {place}");
-        let page = cluster.ask(action, api.list(&parameters)).await;
-        let page = page.map_err(|error| match error.is_not_found() {
-            true => ClusterError::NoDefinition,
-            false => error,
-        })?;
+        let page = cluster.ask(action, api.list(&parameters)).await?;
         let next = page.metadata.continue_.filter(|token| !token.is_empty());
         all.extend(page.items);
         match next {
@@ -58,6 +65,18 @@ fn api(cluster: &Cluster, namespace: Option<&str>) -> Api<LearnedPolicy> {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     }
+}
+
+/// The namespace of that name, or all.
+pub(super) async fn namespaces(
+    cluster: &Cluster,
+    name: Option<&str>,
+) -> Result<Vec<Namespace>, ClusterError> {
+    let Some(name) = name else {
+        let api: Api<Namespace> = Api::all(cluster.client.clone());
+        return pages(cluster, &api, "list namespaces").await;
+    };
+    Ok(vec![namespace(cluster, name).await?])
 }
 
 /// The namespace of that name.

@@ -33,8 +33,8 @@ struct Report {
     /// How netpol itself is; or why that cannot be told.
     overview: Result<Overview, ClusterError>,
     learned: Vec<LearnedPolicy>,
-    /// What the label of each namespace says.
-    labels: BTreeMap<String, String>,
+    /// What the label of each namespace that has one says; or why that cannot be told.
+    labels: Result<BTreeMap<String, String>, ClusterError>,
     /// Groups of other policy APIs, if the API server tells its groups.
     others: Vec<String>,
 }
@@ -56,6 +56,11 @@ pub(super) fn run(
     if let Err(error) = &report.overview {
         warn(format_args!("how netpol itself is cannot be told: {error}"));
     }
+    if let Err(error) = &report.labels {
+        warn(format_args!(
+            "what the labels of namespaces say cannot be told, and modes are those that the LearnedPolicies tell: {error}"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,7 +73,7 @@ impl Report {
         Ok(Self {
             overview: waiting("asking the aggregator", || overview(session)),
             learned,
-            labels: session.wait(labels(cluster, namespace)).unwrap_or_default(),
+            labels: session.wait(labels(cluster, namespace)),
             others: session.wait(others(cluster)).unwrap_or_default(),
         })
     }
@@ -95,7 +100,7 @@ impl Report {
                 "VIOLATIONS",
                 "LOST",
             ],
-            namespaces.map(|(name, sums)| sums.cells(name, self.labels.get(name))),
+            namespaces.map(|(name, sums)| sums.cells(name, self.mode(name, sums))),
         ));
         text.push('\n');
         let rows = self.learned.iter().map(cells);
@@ -120,10 +125,8 @@ impl Report {
     }
 
     fn namespaces(&self) -> BTreeMap<&str, Sums> {
-        let labelled = self
-            .labels
-            .keys()
-            .map(|name| (name.as_str(), Sums::default()));
+        let labelled = self.labels.iter().flat_map(BTreeMap::keys);
+        let labelled = labelled.map(|name| (name.as_str(), Sums::default()));
         let mut all: BTreeMap<&str, Sums> = labelled.collect();
         for learned in &self.learned {
             let namespace = learned.metadata.namespace.as_deref().unwrap_or_default();
@@ -133,9 +136,21 @@ impl Report {
         all
     }
 
+    /// What is done in a namespace: what its label asks for, or else what its LearnedPolicies remember of that.
+    fn mode(&self, name: &str, sums: Sums) -> Option<String> {
+        let Ok(labels) = &self.labels else {
+            return sums.mode.map(|mode| mode.word().to_owned());
+        };
+        Some(match labels.get(name).map(String::as_str) {
+            None => Mode::Learn.word().to_owned(),
+            Some(word) if Mode::of(word).is_some() => word.to_owned(),
+            Some(word) => format!("unknown ({word})"),
+        })
+    }
+
     fn json(&self) -> Value {
         let namespaces = self.namespaces().into_iter();
-        let namespaces = namespaces.map(|(name, sums)| sums.json(name, self.labels.get(name)));
+        let namespaces = namespaces.map(|(name, sums)| sums.json(name, self.mode(name, sums)));
         let workloads = self.learned.iter().map(workload);
         json!({
             "netpol": self.overview.as_ref().ok(),
@@ -149,6 +164,8 @@ impl Report {
 /// What the workloads of a namespace come to.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    /// The strictest that a workload remembers its namespace to have asked for.
+    mode: Option<Mode>,
     workloads: u64,
     complete: u64,
     enforced: u64,
@@ -162,6 +179,9 @@ impl Sums {
         let Some(status) = status else {
             return;
         };
+        if status.gone_since.is_none() {
+            self.mode = self.mode.max(status.namespace_mode);
+        }
         self.complete += u64::from(status.holds(ConditionType::Complete));
         self.enforced += u64::from(status.holds(ConditionType::Applied));
         self.violations += u64::from(status.counts.open_violations);
@@ -171,10 +191,10 @@ impl Sums {
             .map_or(0, |seen| seen.lost_edges);
     }
 
-    fn cells(self, name: &str, label: Option<&String>) -> [String; 7] {
+    fn cells(self, name: &str, mode: Option<String>) -> [String; 7] {
         [
             name.to_owned(),
-            mode(label),
+            mode.unwrap_or_else(|| "-".to_owned()),
             self.workloads.to_string(),
             self.complete.to_string(),
             self.enforced.to_string(),
@@ -183,25 +203,16 @@ impl Sums {
         ]
     }
 
-    fn json(self, name: &str, label: Option<&String>) -> Value {
+    fn json(self, name: &str, mode: Option<String>) -> Value {
         json!({
             "namespace": name,
-            "mode": mode(label),
+            "mode": mode,
             "workloads": self.workloads,
             "complete": self.complete,
             "enforced": self.enforced,
             "openViolations": self.violations,
             "lostEdges": self.lost,
         })
-    }
-}
-
-/// What a namespace's label asks for.
-fn mode(label: Option<&String>) -> String {
-    match label.map(String::as_str) {
-        None => Mode::Learn.word().to_owned(),
-        Some(word) if Mode::of(word).is_some() => word.to_owned(),
-        Some(word) => format!("unknown ({word})"),
     }
 }
 
@@ -220,7 +231,7 @@ fn cells(learned: &LearnedPolicy) -> [String; 9] {
         status.counts.rules.to_string(),
         status.counts.open_violations.to_string(),
         word(&status, ConditionType::Applied),
-        missing(&status).join("; "),
+        why_not(&status),
     ]
 }
 
@@ -235,9 +246,24 @@ fn word(status: &LearnedPolicyStatus, kind: ConditionType) -> String {
     word.to_owned()
 }
 
-fn missing(status: &LearnedPolicyStatus) -> Vec<String> {
-    let missing = status.coverage.as_ref().map(|known| known.missing.clone());
-    missing.unwrap_or_default()
+/// Why it is not in force although it is to be, or not as it should be; and what is missing before it is complete.
+fn why_not(status: &LearnedPolicyStatus) -> String {
+    let missing = status
+        .coverage
+        .as_ref()
+        .map(|known| known.missing.join("; "));
+    let missing = missing.unwrap_or_default();
+    let enforced = status.mode == Some(Mode::Enforce);
+    let applied = status.condition(ConditionType::Applied);
+    let refusal = applied
+        .filter(|_| enforced)
+        .map_or("", |known| &known.message);
+    match (refusal, missing.as_str()) {
+        ("", _) => missing,
+        // Whoever refuses what is incomplete says what is missing.
+        (refusal, missing) if refusal.contains(missing) => refusal.to_owned(),
+        (refusal, missing) => format!("{refusal}; {missing}"),
+    }
 }
 
 fn workload(learned: &LearnedPolicy) -> Value {

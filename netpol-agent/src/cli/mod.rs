@@ -40,5 +40,6 @@ mod rollback;
 mod status;
 mod uninstall;
 mod violations;
+mod wishes;
 mod wording;
 mod words;

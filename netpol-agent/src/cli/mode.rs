@@ -2,6 +2,8 @@
 //!
 //! The label of the namespace says it, so that the API server judges who may and its audit log tells who did.
 
+mod force;
+mod foretell;
 mod wait;
 
 use std::process::ExitCode;
@@ -10,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
 use netpol_common::names::cluster::MODE_LABEL;
 use serde_json::json;
 
@@ -20,6 +22,7 @@ use super::learned::{self, FIELD_MANAGER};
 use super::output::{print, warn};
 use crate::cluster::access::{Right, require};
 use crate::cluster::{Cluster, ClusterError};
+use crate::control::Namespace as Said;
 use crate::crd::Mode;
 
 /// What is done in a namespace from now on.
@@ -51,29 +54,36 @@ impl Arguments {
     pub(super) fn run(self, mode: Mode) -> anyhow::Result<ExitCode> {
         let session = self.cluster.open()?;
         let cluster = session.cluster();
-        let said = waiting("labelling the namespace", || {
+        let (done, said) = waiting("labelling the namespace", || {
             session.wait(self.label(cluster, mode))
         })?;
-        print(said.as_bytes())?;
+        print(done.as_bytes())?;
         let learned = session.wait(learned::list(cluster, Some(&self.namespace)));
         match learned {
             Ok(learned) if learned.is_empty() => warn(format_args!(
                 "namespace {} has no LearnedPolicy yet: they come as traffic is seen",
                 self.namespace
             )),
-            Ok(learned) if !self.wait => wait::foretell(&learned, mode),
+            Ok(learned) if !self.wait && mode == Mode::Enforce => {
+                foretell::foretell(&learned, &self.namespace, &said);
+            }
             Ok(_) => {}
             Err(error) if self.wait => return Err(error.into()),
             Err(error) => warn(format_args!("what becomes of it cannot be told: {error}")),
         }
         if self.wait {
-            return wait::wait(&session, &self.namespace, mode, self.timeout);
+            let asked = wait::Asked {
+                namespace: &self.namespace,
+                mode,
+                force: said.force,
+            };
+            return wait::wait(&session, &asked, self.timeout);
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Sets the label. Returns what to say of it.
-    async fn label(&self, cluster: &Cluster, mode: Mode) -> anyhow::Result<String> {
+    /// Sets the label. Returns what to say of it, and what else people say about the namespace.
+    async fn label(&self, cluster: &Cluster, mode: Mode) -> anyhow::Result<(String, Said)> {
         let name = &self.namespace;
         let known = learned::namespace(cluster, name).await;
         let known = known.map_err(|error| match error {
@@ -88,12 +98,13 @@ impl Arguments {
             name: Some(name),
         };
         require(cluster, right).await?;
-        let old = known.labels().get(MODE_LABEL).cloned();
-        if old.as_deref() == Some(mode.word()) {
-            return Ok(format!(
+        let said = Said::of(&known.metadata);
+        if said.mode.as_deref() == Some(mode.word()) {
+            let done = format!(
                 "namespace/{name} is labelled {MODE_LABEL}={} already\n",
                 mode.word()
-            ));
+            );
+            return Ok((done, said));
         }
         let api: Api<Namespace> = Api::all(cluster.client.clone());
         let patch = Patch::Merge(json!({"metadata": {"labels": {MODE_LABEL: mode.word()}}}));
@@ -109,11 +120,15 @@ impl Arguments {
         } else {
             ""
         };
-        let was = old.unwrap_or_else(|| "no label, which means learn".to_owned());
-        Ok(format!(
+        let was = said
+            .mode
+            .as_deref()
+            .unwrap_or("no label, which means learn");
+        let done = format!(
             "namespace/{name} labelled {MODE_LABEL}={} (it had {was}){dry}\n",
             mode.word()
-        ))
+        );
+        Ok((done, said))
     }
 }
 

@@ -5,9 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 use ipnet::IpNet;
 
+use crate::control::Overrides;
+use crate::crd::{OptionsSpec, WrittenNodes};
 use crate::policy::options::{
     Budget, Cni, Dns, External, Nodes, OneWay, Options, Peers, Ranges, RejectedEdge,
 };
@@ -111,6 +114,93 @@ pub(super) struct Choices {
         default_value = "generic"
     )]
     cni: Cni,
+}
+
+/// The same, with which of them somebody chose, on the command line or by the environment.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    choices: Choices,
+    given: BTreeSet<String>,
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut matches.clone())
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        let somebody = [ValueSource::CommandLine, ValueSource::EnvVariable];
+        let given = matches.ids().map(Id::as_str).filter(|id| {
+            let source = matches.value_source(id);
+            source.is_some_and(|source| somebody.contains(&source))
+        });
+        Ok(Self {
+            given: given.map(str::to_owned).collect(),
+            choices: Choices::from_arg_matches_mut(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Given {
+    fn augment_args(command: Command) -> Command {
+        Choices::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Choices::augment_args_for_update(command)
+    }
+}
+
+impl Given {
+    /// The options that the flags ask for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Choices::options`].
+    pub(super) fn options(&self) -> anyhow::Result<Options> {
+        self.choices.options()
+    }
+
+    /// What of these options somebody chose, so that it counts also where a cluster asks for something else.
+    pub(super) fn overrides(&self, options: &Options) -> Overrides {
+        let is = |id: &str| self.given.contains(id);
+        let texts = |blocks: &BTreeSet<IpNet>| blocks.iter().map(ToString::to_string).collect();
+        let (nodes, node_blocks) = match &options.nodes {
+            Nodes::Addresses => (WrittenNodes::Addresses, None),
+            Nodes::Blocks => (WrittenNodes::Blocks, None),
+            Nodes::Given(blocks) => (WrittenNodes::Given, Some(texts(blocks))),
+        };
+        let blocks = || u32::try_from(options.budget.blocks).unwrap_or(u32::MAX);
+        let groups = || {
+            let all = options.cidr_groups.iter();
+            all.map(|(name, blocks)| (name.clone(), texts(blocks)))
+                .collect()
+        };
+        Overrides {
+            options: OptionsSpec {
+                dns: is("dns").then_some(options.dns),
+                one_way: is("one_way").then_some(options.one_way),
+                external: is("external").then_some(options.external),
+                external_addresses: None,
+                blocks: is("external_blocks").then(blocks),
+                beyond: is("external_beyond").then_some(options.budget.beyond),
+                cidr_groups: is("cidr_group").then(groups),
+                cluster_ranges: is("cluster_cidr").then(|| texts(&options.cluster_ranges)),
+                ranges: is("ranges").then_some(options.ranges),
+                peers: is("peers").then_some(options.peers),
+                nodes: is("node_cidr").then_some(nodes),
+                node_blocks: node_blocks.filter(|_| is("node_cidr")),
+                cni: is("cni").then(|| options.cni.to_string()),
+            },
+            rejected: options.reject.iter().map(|edge| edge.0.clone()).collect(),
+            default_deny: options.default_deny,
+        }
+    }
 }
 
 impl Choices {

@@ -67,8 +67,7 @@ impl Parts<'_> {
 
     fn conditions(&self) -> Vec<Condition> {
         let before = self.subject.before();
-        // Whole seconds, as every time of this kind in the API.
-        let now = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);
+        let now = whole_second(self.now);
         let condition = |kind: ConditionType| {
             let (holds, reason, message) = self.judge(kind);
             let status = match holds {
@@ -166,6 +165,31 @@ impl Parts<'_> {
             false => String::new(),
         }
     }
+}
+
+/// Says in a status that its policy is not in force, and why; what else it says stays.
+pub(super) fn take_off(
+    status: &mut LearnedPolicyStatus,
+    word: &'static str,
+    why: String,
+    now: Timestamp,
+) {
+    status.applied = None;
+    let mut conditions = status.conditions.iter_mut();
+    let Some(applied) = conditions.find(|known| known.kind == ConditionType::Applied) else {
+        return;
+    };
+    if applied.status != ConditionStatus::False {
+        applied.status = ConditionStatus::False;
+        applied.last_transition_time = whole_second(now);
+    }
+    applied.reason = word.to_owned();
+    applied.message = short(why);
+}
+
+/// As every time of conditions is in the API.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn holds(holds: bool, word: &'static str, message: String) -> (bool, &'static str, String) {

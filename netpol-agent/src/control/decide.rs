@@ -51,13 +51,13 @@ pub fn decide(facts: &Facts<'_>, settings: &Settings, memory: &mut Memory) -> De
     );
     decision
         .changes
-        .extend(gone::changes(facts, settings, &subjects));
+        .extend(gone::changes(facts, settings, &subjects, &cluster));
     decision.changes.sort_by_key(|change| !change.removes());
     decision
 }
 
 /// Every workload that gets a policy of its own, and every namespace that asks for one or has asked.
-fn subjects<'a>(
+pub(super) fn subjects<'a>(
     facts: &Facts<'a>,
     settings: &Settings,
     cluster: &Cluster,
@@ -95,6 +95,21 @@ fn subjects<'a>(
     all
 }
 
+/// How each policy is written, of what was learned.
+pub(super) fn written(subjects: &[Subject<'_>], settings: &Settings) -> OptionsFor {
+    let all = subjects
+        .iter()
+        .map(|subject| (subject.workload.clone(), subject.written()));
+    OptionsFor {
+        cluster: settings.options.clone(),
+        // Mostly nobody asks for anything else.
+        workloads: all
+            .filter(|(_, written)| *written != settings.options)
+            .collect(),
+        ..OptionsFor::default()
+    }
+}
+
 /// Takes in what was learned of each workload, chooses its mode, and settles what its proposal rests on.
 fn learn(
     subjects: &mut [Subject<'_>],
@@ -108,16 +123,7 @@ fn learn(
         Some((subject.workload.clone(), known))
     });
     let earlier: BTreeMap<WorkloadName, Observation> = earlier.collect();
-    let options = OptionsFor {
-        cluster: settings.options.clone(),
-        // Mostly nobody asks for anything else.
-        workloads: subjects
-            .iter()
-            .map(|subject| (subject.workload.clone(), subject.written()))
-            .filter(|(_, written)| *written != settings.options)
-            .collect(),
-        ..OptionsFor::default()
-    };
+    let options = written(subjects, settings);
     let mut known = complete::knowledge(facts, settings, &options, &earlier, began);
     let synthesis = Synthesis::of(facts.graph, cluster, &options).without_evidence();
     for subject in subjects.iter_mut() {

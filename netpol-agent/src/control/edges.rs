@@ -128,7 +128,8 @@ fn entry<'a>(graph: &'a mut FlowGraph, edge: &EdgeId) -> &'a mut Evidence {
     evidence
 }
 
-fn seen() -> ViewEvidence {
+/// What an end says that saw an edge established, at no known time.
+pub(super) fn seen() -> ViewEvidence {
     ViewEvidence {
         counts: Counts {
             established: 1,

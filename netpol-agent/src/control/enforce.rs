@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 use netpol_common::names::ObjectName;
+use netpol_common::names::cluster::FORCE_ANNOTATION;
 
 use super::change::{Event, Step};
 use super::facts::{Facts, Live};
@@ -95,13 +96,25 @@ impl Case<'_> {
     fn off(&self, outcome: &Outcome) -> Option<(&'static str, String)> {
         let tell = |against: Against| (against.word(), against.to_string());
         if !self.subject.way.applies {
-            let mode = self.subject.chosen.mode.word();
-            return Some(("NotEnforced", format!("the mode is {mode}")));
+            return Some(("NotEnforced", self.not_asked_for()));
         }
         if self.subject.spec.roll_back == Some(true) {
             return Some(tell(Against::TakenOff));
         }
         (outcome.rollback.is_some()).then(|| tell(Against::RolledBack))
+    }
+
+    /// Why nobody wants a policy of ours to be there; also that it would take more than asking for one.
+    fn not_asked_for(&self) -> String {
+        let mode = self.subject.chosen.mode.word();
+        let is_protected = |against: &&Against| matches!(against, Against::Protected(_));
+        let protected = self.against.iter().find(is_protected);
+        match protected.filter(|_| self.subject.way.proposes) {
+            Some(why) => {
+                format!("the mode is {mode}; enforcing takes {FORCE_ANNOTATION}=true: {why}")
+            }
+            None => format!("the mode is {mode}"),
+        }
     }
 
     fn roll_back(&self, failures: u64, outcome: &mut Outcome) {
@@ -121,11 +134,7 @@ impl Case<'_> {
     }
 
     fn remove(&self, own: &Live, outcome: &mut Outcome) {
-        let metadata = &own.policy.metadata;
-        outcome.steps.push(Step::Remove {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            version: metadata.resource_version.clone().unwrap_or_default(),
-        });
+        outcome.steps.push(own.removal());
         if outcome.events.is_empty() {
             let why = outcome.why_not.as_ref().map_or("", |(_, why)| why.as_str());
             let note = format!("The NetworkPolicy was deleted: {why}.");
@@ -252,6 +261,15 @@ impl Live {
     /// The hash of what it says.
     pub(super) fn hash(&self) -> Option<String> {
         self.policy.spec.as_ref().map(ours::hash)
+    }
+
+    /// Deleting it as it is now.
+    pub(super) fn removal(&self) -> Step {
+        let metadata = &self.policy.metadata;
+        Step::Remove {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+        }
     }
 }
 

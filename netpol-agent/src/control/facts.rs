@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use netpol_common::names::cluster::UNINSTALL_JOB;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use netpol_common::names::cluster::{
+    DEFAULT_DENY_ANNOTATION, FORCE_ANNOTATION, MODE_LABEL, OPTIONS_ANNOTATION, PAUSE_ANNOTATION,
+    ROLLBACK_ANNOTATION, UNINSTALL_JOB,
+};
 use netpol_common::names::{ObjectName, WorkloadName};
 
-use crate::crd::{LearnedPolicySpec, LearnedPolicyStatus, Mode};
+use crate::crd::{LearnedPolicy, LearnedPolicySpec, LearnedPolicyStatus, Mode};
 use crate::graph::FlowGraph;
 use crate::identity::Index;
 use crate::observe::Losses;
@@ -44,7 +48,7 @@ pub struct Facts<'a> {
 pub struct Namespace {
     /// The label `netpol.io/mode`.
     pub mode: Option<String>,
-    /// `netpol.io/force`: incomplete proposals are enforced.
+    /// `netpol.io/force`: what is incomplete or protected is enforced.
     pub force: bool,
     /// `netpol.io/pause`: nothing of ours is applied or repaired.
     pub pause: bool,
@@ -118,6 +122,40 @@ impl Default for Settings {
             armed: SignedDuration::from_mins(10),
             linger: SignedDuration::from_hours(7 * 24),
             linger_of_pods: SignedDuration::from_hours(1),
+        }
+    }
+}
+
+impl Namespace {
+    /// What the labels and annotations of a namespace say.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let value = |all: &Option<BTreeMap<String, String>>, key: &str| {
+            all.as_ref().and_then(|all| all.get(key)).cloned()
+        };
+        let annotation = |key: &str| value(&metadata.annotations, key);
+        let is_set = |key: &str| annotation(key).is_some_and(|value| value == "true");
+        Self {
+            mode: value(&metadata.labels, MODE_LABEL),
+            force: is_set(FORCE_ANNOTATION),
+            pause: is_set(PAUSE_ANNOTATION),
+            rollback_on: annotation(ROLLBACK_ANNOTATION),
+            default_deny: is_set(DEFAULT_DENY_ANNOTATION),
+            options: annotation(OPTIONS_ANNOTATION),
+            terminating: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl From<LearnedPolicy> for Proposal {
+    fn from(learned: LearnedPolicy) -> Self {
+        let metadata = learned.metadata;
+        Self {
+            uid: metadata.uid.unwrap_or_default(),
+            version: metadata.resource_version.unwrap_or_default(),
+            generation: metadata.generation,
+            spec: learned.spec.spec,
+            status: learned.status.unwrap_or_default().in_order(),
         }
     }
 }

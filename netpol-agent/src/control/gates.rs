@@ -83,10 +83,23 @@ impl Against {
     }
 }
 
-/// What still stands against it once `netpol.io/force` has been looked at.
+impl Protected {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::System, Self::Own, Self::Called];
+}
+
+/// Whether the annotation `netpol.io/force` overrides what [`Against::word`] calls by that word.
+#[must_use]
+pub fn yields_to_force(word: &str) -> bool {
+    ["Incomplete", "NeedsWidening", "Protected"].contains(&word)
+}
+
+/// What still stands against it once `netpol.io/force` has been looked at. What that never overrides comes first: so the
+/// word for the first tells whether forcing would help.
 #[must_use]
 pub(super) fn standing(mut against: Vec<Against>, force: bool) -> Vec<Against> {
     against.retain(|one| !(force && one.yields_to_force()));
+    against.sort_by_key(Against::yields_to_force);
     against
 }
 
@@ -206,7 +219,11 @@ mod tests {
             Against::Unreadable,
         ];
         let all: Vec<Against> = yielding.iter().chain(&never).cloned().collect();
-        assert_eq!(standing(all.clone(), false), all);
+        let never_first: Vec<Against> = never.iter().chain(&yielding).cloned().collect();
+        assert_eq!(standing(all.clone(), false), never_first);
         assert_eq!(standing(all, true), never);
+        for one in never_first {
+            assert_eq!(yields_to_force(one.word()), one.yields_to_force(), "{one}");
+        }
     }
 }

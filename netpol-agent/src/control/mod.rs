@@ -12,6 +12,7 @@
 //! - Nothing is written into a namespace that is being deleted.
 
 mod answer;
+mod basis;
 mod change;
 mod complete;
 mod decide;
@@ -30,10 +31,11 @@ mod subject;
 mod tests;
 mod violations;
 
+pub use basis::{Basis, Folded, Overrides};
 pub use change::{Change, Decision, Event, Figures, Step};
 pub use decide::{Memory, decide};
 pub use facts::{Facts, Live, Namespace, Proposal, Settings};
-pub use gates::{Against, Protected};
+pub use gates::{Against, Protected, yields_to_force};
 pub use mode::{Asked, Chosen, Edges, Label, TRANSITIONS, Transition, choose, transition};
 pub use ours::{FIELD_MANAGER, applied_by_us, is_ours};
 pub use rollback::{InvalidTrigger, Trigger};

@@ -55,7 +55,7 @@ fn take_over<'a: 'b, 'b>(subjects: impl Iterator<Item = &'b mut Subject<'a>>, pr
 }
 
 /// How each policy is written. A namespace asks for DNS and for denying all else where it is enforced.
-fn options(subjects: &[Subject<'_>], settings: &Settings) -> OptionsFor {
+pub(super) fn options(subjects: &[Subject<'_>], settings: &Settings) -> OptionsFor {
     let mut options = OptionsFor {
         cluster: settings.options.clone(),
         ..OptionsFor::default()

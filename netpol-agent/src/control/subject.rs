@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_common::names::{ObjectName, WorkloadName};
 
+use super::basis::Overrides;
 use super::complete::Knowledge;
 use super::edges::{self, Sides};
 use super::facts::{Facts, Namespace, Proposal, Settings};
@@ -186,6 +187,33 @@ impl<'a> Subject<'a> {
             self.chosen = Chosen { mode, alone: false };
         }
         self.way = mode::transition(before.mode, self.chosen.mode);
+    }
+
+    /// Takes the mode that was told last, for who does not know what the leader chooses it by. What nobody told of yet
+    /// learns, unless its namespace is off.
+    pub(super) fn as_told(&mut self) {
+        if self.is_namespace() {
+            return;
+        }
+        let before = self.before();
+        let new = self.namespace_mode.min(Mode::Learn);
+        let mode = before.mode.unwrap_or(new);
+        let alone = before.learning_alone;
+        self.chosen = Chosen { mode, alone };
+        self.way = mode::transition(before.mode, mode);
+    }
+
+    /// Takes in what somebody asks for above all that stands in the cluster.
+    pub(super) fn overrule(&mut self, over: &Overrides) {
+        match over.options.over(&self.options) {
+            Ok(all) => self.options = all,
+            Err(error) => self.wrong.push(error.to_string()),
+        }
+        if let Some(dns) = over.options.dns {
+            let own = self.spec.options.get_or_insert_default();
+            own.dns = Some(dns);
+        }
+        self.rejected.extend(over.rejected.iter().cloned());
     }
 
     /// Settles what the proposal rests on, given what was learned, and what would have been if nobody had rejected it.

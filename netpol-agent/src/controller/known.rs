@@ -15,10 +15,7 @@ use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
-use netpol_common::names::cluster::{
-    DEFAULT_DENY_ANNOTATION, FORCE_ANNOTATION, MODE_LABEL, OPTIONS_ANNOTATION, PAUSE_ANNOTATION,
-    ROLLBACK_ANNOTATION,
-};
+use netpol_common::names::cluster::MODE_LABEL;
 use netpol_common::names::{ObjectName, WorkloadName};
 use tokio::sync::watch;
 
@@ -189,14 +186,14 @@ impl Keep<PartialObjectMeta<NamespaceObject>> for Namespaces<'_> {
     fn reset(&self, objects: Vec<PartialObjectMeta<NamespaceObject>>) {
         let all = objects
             .iter()
-            .map(|object| (name_of(object).name, namespace(object)));
+            .map(|object| (name_of(object).name, Namespace::of(&object.metadata)));
         let all = all.collect();
         self.0
             .listed("namespaces".to_owned(), |seen| seen.namespaces = all);
     }
 
     fn put(&self, object: PartialObjectMeta<NamespaceObject>) {
-        let (name, new) = (name_of(&object).name, namespace(&object));
+        let (name, new) = (name_of(&object).name, Namespace::of(&object.metadata));
         self.0
             .change(|seen| drop(seen.namespaces.insert(name, new)));
     }
@@ -204,26 +201,6 @@ impl Keep<PartialObjectMeta<NamespaceObject>> for Namespaces<'_> {
     fn forget(&self, object: &PartialObjectMeta<NamespaceObject>) {
         let name = name_of(object).name;
         self.0.change(|seen| drop(seen.namespaces.remove(&name)));
-    }
-}
-
-fn namespace(object: &PartialObjectMeta<NamespaceObject>) -> Namespace {
-    let metadata = &object.metadata;
-    let labels = metadata.labels.iter().flatten();
-    let mut mode = labels.filter(|(key, _)| *key == MODE_LABEL);
-    let annotation = |key: &str| {
-        let all = metadata.annotations.as_ref();
-        all.and_then(|all| all.get(key)).cloned()
-    };
-    let is_set = |key: &str| annotation(key).is_some_and(|value| value == "true");
-    Namespace {
-        mode: mode.next().map(|(_, value)| value.clone()),
-        force: is_set(FORCE_ANNOTATION),
-        pause: is_set(PAUSE_ANNOTATION),
-        rollback_on: annotation(ROLLBACK_ANNOTATION),
-        default_deny: is_set(DEFAULT_DENY_ANNOTATION),
-        options: annotation(OPTIONS_ANNOTATION),
-        terminating: metadata.deletion_timestamp.is_some(),
     }
 }
 
@@ -325,16 +302,7 @@ impl Keep<DeserializeGuard<LearnedPolicy>> for Proposals<'_> {
 }
 
 fn known(proposal: LearnedPolicy) -> (ObjectName, Proposal) {
-    let name = name_of(&proposal);
-    let metadata = proposal.metadata;
-    let known = Proposal {
-        uid: metadata.uid.unwrap_or_default(),
-        version: metadata.resource_version.unwrap_or_default(),
-        generation: metadata.generation,
-        spec: proposal.spec.spec,
-        status: proposal.status.unwrap_or_default().in_order(),
-    };
-    (name, known)
+    (name_of(&proposal), proposal.into())
 }
 
 /// The modes that workloads' own labels ask for.

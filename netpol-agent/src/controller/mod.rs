@@ -58,7 +58,7 @@ impl Default for Options {
 /// What the controller has done so far, for metrics.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
-    /// What the last decision found.
+    /// What the last decision found; nothing while another replica leads.
     pub figures: Figures,
     /// Decisions so far.
     pub decisions: u64,
@@ -138,6 +138,7 @@ impl Controller {
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = snapshots.changed() => {}
+                Ok(()) = self.leader.changed() => {}
                 () = tokio::time::sleep(more) => {}
             }
         }
@@ -146,8 +147,10 @@ impl Controller {
     /// Waits until this replica leads and knows all that there is to know.
     async fn may_begin(&mut self) {
         if !*self.leader.borrow() {
-            // What another one sees meanwhile, this one does not remember.
+            // What another one sees meanwhile, this one does not remember, and does not tell.
             self.memory = Memory::default();
+            self.report
+                .send_modify(|report| report.figures = Figures::default());
         }
         // A sender that is gone says nothing new: what it said last holds.
         let _ = self.leader.wait_for(|leads| *leads).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use netpol_agent::inventory;
 use netpol_common::record::FlowRecord;
 use serde_json::{Value, json};
@@ -151,6 +152,32 @@ async fn the_status_tells_of_observers_and_refusals() {
         (&observer["name"], &observer["edges"]),
         (&json!("n1"), &json!(1))
     );
+    assert!(status["now"].is_string(), "{status}");
+}
+
+#[tokio::test]
+async fn an_agent_whose_node_was_removed_is_not_silent_and_one_whose_node_is_there_is() {
+    let rig = Rig::start().await;
+    let mut late = good(1);
+    let long_ago = Timestamp::now() - SignedDuration::from_mins(10);
+    let made = Arc::make_mut(&mut late.batches[0]);
+    made.time = long_ago;
+    (made.edges[0].first_seen, made.edges[0].last_seen) = (long_ago, long_ago);
+    assert_eq!(rig.deliver("one", &late).await.0, 200);
+    let silent = "netpol_aggregator_silent_observers";
+    rig.until(silent, 1.0).await;
+    let status = answer(rig.read("viewer", "/v1/status")).await.1;
+    assert_eq!(status["observers"][0]["gone"], false, "{status}");
+    rig.api.delete("nodes", "", "n1");
+    rig.until(silent, 0.0).await;
+    assert_eq!(rig.metric("netpol_aggregator_observers").await, 1.0);
+    let status = answer(rig.read("viewer", "/v1/status")).await.1;
+    assert_eq!(status["observers"][0]["gone"], true, "{status}");
+    rig.api.delete("nodes", "", "n2");
+    rig.until("netpol_aggregator_index_objects{kind=\"Node\"}", 0.0)
+        .await;
+    let of_none = rig.metric(silent).await;
+    assert_eq!(of_none, 1.0, "without any node nothing tells");
 }
 
 #[tokio::test]

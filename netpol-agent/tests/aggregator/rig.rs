@@ -215,6 +215,17 @@ impl Rig {
             .unwrap()
     }
 
+    /// Waits until a metric has that value.
+    pub(crate) async fn until(&self, name: &str, value: f64) {
+        for _ in 0..1_500 {
+            if self.metric(name).await == value {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{name} is not {value}: {}", self.metric(name).await);
+    }
+
     /// How many requests were refused for a reason.
     pub(crate) async fn refused(&self, reason: &str) -> f64 {
         let name = format!("netpol_aggregator_refused_requests_total{{reason=\"{reason}\"}}");

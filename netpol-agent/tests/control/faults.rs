@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use netpol_agent::control::Figures;
 use netpol_agent::crd::ConditionType as Type;
 use serde_json::json;
 
@@ -83,6 +84,19 @@ async fn who_does_not_lead_writes_nothing() {
     lab.lead(true);
     lab.until("ours are gone", |lab| lab.policies().is_empty())
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_lead_tells_no_figures_that_another_one_tells() {
+    let lab = Lab::start().await;
+    enforced(&lab).await;
+    let tells = |lab: &Lab| lab.figures().applied == 3 && !lab.figures().modes.is_empty();
+    lab.until("its figures are told", tells).await;
+    lab.lead(false);
+    let silent = |lab: &Lab| lab.figures() == Figures::default();
+    lab.until("no figure is told", silent).await;
+    lab.lead(true);
+    lab.until("they are told again", tells).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use netpol_agent::control::Settings;
+use netpol_agent::control::{Figures, Settings};
 use netpol_agent::controller::{self, Options, Report};
 use netpol_agent::crd::LearnedPolicyStatus;
 use netpol_agent::identity::Index;
@@ -323,6 +323,11 @@ impl Lab {
             let all = self.server.all("learnedpolicies");
             panic!("never: {what}: {:#}", json!(all));
         });
+    }
+
+    /// What the metrics tell of proposals.
+    pub(crate) fn figures(&self) -> Figures {
+        self.report.borrow().figures.clone()
     }
 
     /// Waits until so many further decisions were made and carried out.

@@ -14,6 +14,8 @@ const KEYED: &[(&str, &str)] = &[
     ("ownerReferences", "uid"),
     ("conditions", "type"),
     ("violations", "id"),
+    ("containers", "name"),
+    ("env", "name"),
 ];
 /// Lists that are sets of texts.
 const SETS: &[&str] = &["finalizers", "approved", "rejected"];

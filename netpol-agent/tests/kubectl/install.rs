@@ -94,7 +94,8 @@ fn detaches_on(cluster: &Cluster, nodes: &[&str], stuck: &str) {
         .api
         .get("daemonsets", "netpol-system", "netpol-agent");
     let template = &set["spec"]["template"];
-    if template["spec"]["containers"][0]["args"] != json!(["detach"]) {
+    let arguments = &template["spec"]["containers"][0]["args"];
+    if arguments[0] != "detach" {
         return;
     }
     for &node in nodes {
@@ -105,9 +106,8 @@ fn detaches_on(cluster: &Cluster, nodes: &[&str], stuck: &str) {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("netpol-agent-{node}"), "namespace": "netpol-system",
-                "labels": {"app.kubernetes.io/name": "netpol-agent"},
-                "annotations": template["metadata"]["annotations"]},
-            "spec": {"nodeName": node, "containers": []},
+                "labels": {"app.kubernetes.io/name": "netpol-agent"}},
+            "spec": {"nodeName": node, "containers": [{"name": "agent", "args": arguments}]},
             "status": {"containerStatuses": [{"name": "agent", "image": "", "imageID": "", "ready": false,
                 "restartCount": 0, "state": state}]},
         });
@@ -263,6 +263,52 @@ fn what_somebody_else_set_is_not_taken_over_unasked() {
         .get("deployments", "netpol-system", "netpol-aggregator")["spec"]["replicas"]
         .clone();
     assert_eq!(replicas, 1);
+}
+
+/// What the DaemonSet and the Deployment say.
+fn runs(cluster: &Cluster) -> [Value; 2] {
+    [
+        ("daemonsets", "netpol-agent"),
+        ("deployments", "netpol-aggregator"),
+    ]
+    .map(|(plural, name)| cluster.api.get(plural, "netpol-system", name)["spec"].clone())
+}
+
+#[test]
+fn an_uninstall_that_was_given_up_is_taken_back_by_installing_again() {
+    let cluster = installed();
+    let before = runs(&cluster);
+    let stuck = |cluster: &Cluster| detaches(cluster, "b");
+    for _ in 0..2 {
+        let mut command = cluster.netpol(&["uninstall", "--timeout", "2s"]);
+        let (code, _, problems) = meanwhile(&cluster, stuck, || run(&mut command));
+        assert_eq!(code, Some(2), "{problems}");
+    }
+    let given_up = runs(&cluster);
+    assert_ne!(given_up[0], before[0]);
+    assert_eq!(given_up[1]["replicas"], 0);
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--dry-run"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert_eq!(runs(&cluster), given_up);
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
+    assert_eq!(code, Some(0), "{problems}");
+    assert_eq!(runs(&cluster), before, "nothing of it is left");
+    let place = ("deployments", "netpol-system", "netpol-aggregator");
+    cluster.api.change(place, |object| {
+        object["spec"]["replicas"] = json!(0);
+        let owned = json!({"f:spec": {"f:replicas": {}}});
+        let fields = object["metadata"]["managedFields"].as_array_mut().unwrap();
+        fields.retain(|entry| entry["operation"] == "Apply");
+        for manager in ["kubectl-netpol", "kubectl-netpol2"] {
+            fields.push(
+                json!({"manager": manager, "operation": "Update", "apiVersion": "apps/v1",
+                "fieldsType": "FieldsV1", "fieldsV1": owned}),
+            );
+        }
+    });
+    let (code, _, problems) = run(&mut cluster.netpol(&["install", "--no-wait"]));
+    assert_eq!(code, Some(2), "somebody else wants it too");
+    assert!(problems.contains("--force-conflicts"), "{problems}");
 }
 
 #[test]

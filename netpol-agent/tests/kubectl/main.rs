@@ -8,6 +8,7 @@ mod decisions;
 mod double;
 mod errors;
 mod forward;
+mod generating;
 mod install;
 mod modes;
 mod offline;

@@ -16,7 +16,7 @@ fn in_force() -> Value {
 fn refused() -> Value {
     json!({"workload": "Deployment/api", "namespaceMode": "enforce", "mode": "enforce", "conditions": [
         condition("Complete", "False", "TooShort", "3 of 24 h"),
-        condition("Applied", "False", "Refused", "not complete: 3 of 24 h"),
+        condition("Applied", "False", "Incomplete", "not complete: 3 of 24 h"),
     ]})
 }
 
@@ -134,7 +134,77 @@ fn refusals_are_told_with_their_reasons() {
         problems.contains("1 of 2 workloads are refused"),
         "{problems}"
     );
-    assert!(problems.contains("netpol.io/force"), "{problems}");
+    let expected = "netpol.io/force=true on the namespace shop would enforce 1 of them";
+    assert!(problems.contains(expected), "{problems}");
+    assert!(problems.contains("kube-system"), "{problems}");
+    assert!(!problems.contains("does not help"), "{problems}");
+}
+
+#[test]
+fn it_is_told_with_which_refusals_force_does_not_help() {
+    let cluster = Cluster::new();
+    let refused = |word: &str| {
+        json!({"workload": format!("Deployment/{word}"), "namespaceMode": "enforce", "mode": "enforce",
+            "conditions": [condition("Applied", "False", word, "so it is")]})
+    };
+    for word in ["Protected", "NameConflict", "RolledBack"] {
+        cluster.learned("shop", &word.to_lowercase(), Value::Null, refused(word));
+    }
+    let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "shop", "--wait"]));
+    assert_eq!(code, Some(2));
+    let expected = "netpol.io/force=true on the namespace shop would enforce 1 of them";
+    assert!(problems.contains(expected), "{problems}");
+    let expected = "netpol.io/force does not help with Deployment/NameConflict (NameConflict), Deployment/RolledBack \
+                    (RolledBack)";
+    assert!(problems.contains(expected), "{problems}");
+}
+
+#[test]
+fn what_a_forced_namespace_unlocks_is_told() {
+    let cluster = Cluster::new();
+    cluster
+        .api
+        .apply(json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop", "annotations": {"netpol.io/force": "true"}}}));
+    let hook = json!({"workload": "Deployment/hook", "mode": "learn", "conditions": [
+        condition("Complete", "False", "TooShort", "3 of 24 h"),
+        condition("Applied", "False", "NotEnforced", "the mode is learn; enforcing takes netpol.io/force=true: the API \
+            server calls it as a webhook or an aggregated API, but was not seen to"),
+    ]});
+    cluster.learned("shop", "hook-deployment", Value::Null, hook);
+    let odd = json!({"workload": "Deployment/odd", "mode": "learn", "conditions": [
+        condition("Complete", "False", "TooShort", "3 of 24 h"),
+        condition("TooLarge", "True", "TooLarge", ""),
+    ]});
+    cluster.learned("shop", "odd-deployment", Value::Null, odd);
+    let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "shop", "--dry-run"]));
+    assert_eq!(code, Some(0), "{problems}");
+    let expected = [
+        "Deployment/hook is enforced though it would not be without netpol.io/force: not complete (3 of 24 h); the API \
+         server calls it",
+        "Deployment/odd is not enforced as it is: TooLarge\n",
+        "netpol.io/force does not help with Deployment/odd (TooLarge)",
+    ];
+    for expected in expected {
+        assert!(problems.contains(expected), "{expected}: {problems}");
+    }
+    assert!(!problems.contains("would enforce"), "{problems}");
+}
+
+#[test]
+fn what_is_protected_is_told_before_it_is_refused() {
+    let cluster = Cluster::new();
+    let status = json!({"workload": "Deployment/dns", "mode": "audit", "conditions": [
+        condition("Complete", "True", "Complete", ""),
+        condition("Applied", "False", "NotEnforced", "the mode is audit; enforcing takes netpol.io/force=true: it is in \
+            kube-system, which the cluster depends on"),
+    ]});
+    cluster.learned("shop", "dns-deployment", Value::Null, status);
+    let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "shop"]));
+    assert_eq!(code, Some(0), "{problems}");
+    let expected = "Deployment/dns is not enforced as it is: it is in kube-system, which the cluster depends on\n";
+    assert!(problems.contains(expected), "{problems}");
+    assert!(problems.contains("would enforce 1 of them"), "{problems}");
 }
 
 #[test]

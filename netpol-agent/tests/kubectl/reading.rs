@@ -10,7 +10,7 @@ use crate::double::world::Request;
 use crate::support::{Cluster, TOKEN, bare, golden, run};
 
 /// The golden shop as an aggregator tells it.
-fn shop() -> Cluster {
+pub(crate) fn shop() -> Cluster {
     let cluster = Cluster::new();
     let text = fs::read_to_string(golden("inventory.yaml")).expect("a file");
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");

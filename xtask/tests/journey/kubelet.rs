@@ -301,5 +301,5 @@ impl Running {
 
 /// Whether an agent is started to take away what agents left in the kernel.
 fn detaches(launch: &Launch) -> bool {
-    launch.arguments == ["detach"]
+    launch.arguments.first().is_some_and(|it| it == "detach")
 }

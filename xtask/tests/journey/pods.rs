@@ -107,25 +107,23 @@ pub(crate) fn make(cluster: &Cluster, role: Role) {
         _ => (AGGREGATOR, format!("uid-of-{name}"), Node::One, false),
     };
     let set = cluster.api.get("daemonsets", SYSTEM, AGENT);
-    let annotations = match of == AGENT {
-        true => set["spec"]["template"]["metadata"]["annotations"].clone(),
+    let arguments = match of == AGENT {
+        true => set["spec"]["template"]["spec"]["containers"][0]["args"].clone(),
         false => Value::Null,
     };
     let known = cluster.api.get("pods", SYSTEM, &name);
-    if !known.is_null() && known["metadata"]["annotations"] == annotations {
+    if !known.is_null() && known["spec"]["containers"][0]["args"] == arguments {
         return;
     }
     forget(cluster, role);
-    let mut metadata = json!({
+    let metadata = json!({
         "name": name, "namespace": SYSTEM, "uid": uid, "creationTimestamp": now(),
         "labels": {"app.kubernetes.io/name": of, "app.kubernetes.io/part-of": "netpol"},
     });
-    if annotations.is_object() {
-        metadata["annotations"] = annotations;
-    }
     cluster.api.apply(json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
-        "spec": {"nodeName": node.name(), "hostNetwork": host_network, "containers": []},
+        "spec": {"nodeName": node.name(), "hostNetwork": host_network,
+            "containers": [{"name": "main", "args": arguments}]},
         "status": {
             "phase": "Running", "startTime": now(), "conditions": [{"type": "Ready", "status": "True"}],
             "containerStatuses": [{"name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::admit;
 use crate::aggregator::app::App;
 use crate::aggregator::refusal::Refusal;
+use crate::keeper::Snapshot;
 use crate::observe::Losses;
 
 /// How an aggregator is.
@@ -25,6 +26,9 @@ pub struct Status {
     /// Since when it has known every object.
     #[schema(value_type = String, format = DateTime)]
     pub watching_since: Timestamp,
+    /// Its time.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
     /// The latest time of any batch.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub time: Option<Timestamp>,
@@ -45,6 +49,8 @@ pub struct Status {
 pub struct ObserverStatus {
     /// Its node.
     pub name: String,
+    /// Whether that node is not in the cluster any more.
+    pub gone: bool,
     /// When its latest batch was made.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_batch: Option<Timestamp>,
@@ -71,19 +77,14 @@ pub(in crate::aggregator) async fn status(
     let _seat = app.reader().await?;
     let watching_since = app.whole_since()?;
     let snapshot = app.keeper.snapshot();
-    let observers = snapshot.observers.iter();
-    let observers = observers.map(|(name, state)| ObserverStatus {
-        name: name.clone(),
-        last_batch: state.last_batch,
-        edges: state.edges,
-        losses: state.losses.clone(),
-    });
     let refused = app.counts.all().refused.into_iter();
     let objects = app.index().present_counts().into_iter();
+    let observers = observers(&app, &snapshot);
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         leader: *app.leader.borrow(),
         watching_since,
+        now: Timestamp::now(),
         time: snapshot.time,
         edges: snapshot.graph.edges.len(),
         unresolved: snapshot.graph.unresolved.flows.len(),
@@ -93,6 +94,19 @@ pub(in crate::aggregator) async fn status(
         refused: refused
             .map(|(reason, count)| (reason.to_owned(), count))
             .collect(),
-        observers: observers.collect(),
+        observers,
     }))
+}
+
+fn observers(app: &App, snapshot: &Snapshot) -> Vec<ObserverStatus> {
+    let index = app.index();
+    let observers = snapshot.observers.iter();
+    let observers = observers.map(|(name, state)| ObserverStatus {
+        name: name.clone(),
+        gone: index.lacks_node(name),
+        last_batch: state.last_batch,
+        edges: state.edges,
+        losses: state.losses.clone(),
+    });
+    observers.collect()
 }

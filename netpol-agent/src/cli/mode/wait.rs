@@ -6,29 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use super::force;
 use crate::cli::learned::{self, workload_of};
-use crate::cli::output::{note, print, warn};
+use crate::cli::output::print;
 use crate::cli::parties;
 use crate::cli::progress::Waiting;
 use crate::cluster::Session;
+use crate::control::{Against, yields_to_force};
 use crate::crd::{ConditionStatus, ConditionType, LearnedPolicy, LearnedPolicyStatus, Mode};
 
 /// How often the API server is asked.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How many obstacles are named one by one.
-const SHOWN: usize = 20;
-
-/// Conditions that stand against enforcing while they hold.
-const AGAINST: [ConditionType; 7] = [
-    ConditionType::LostEvents,
-    ConditionType::ObservationGap,
-    ConditionType::Unobserved,
-    ConditionType::NeedsWidening,
-    ConditionType::Unselectable,
-    ConditionType::TooLarge,
-    ConditionType::NameConflict,
-];
 
 /// Reasons of `Applied` that pass by themselves.
 const UNDER_WAY: [&str; 3] = ["Contested", "NotEnforced", "Waiting"];
@@ -42,72 +30,39 @@ enum Progress {
     DoneBut(String),
     /// It will be.
     Pending,
-    /// It will not be until somebody does something.
-    Refused(String),
+    /// It will not be until somebody does something: why, in a word and in a sentence.
+    Refused(String, String),
 }
 
-/// Says what stands against enforcing as things are.
-pub(super) fn foretell(learned: &[LearnedPolicy], mode: Mode) {
-    if mode != Mode::Enforce {
-        return;
-    }
-    let told = learned.iter().filter_map(|learned| {
-        let obstacles = obstacles(learned.status.as_ref()?);
-        (!obstacles.is_empty()).then(|| (workload_of(learned), obstacles.join("; ")))
-    });
-    let told: Vec<_> = told.collect();
-    for (workload, obstacles) in told.iter().take(SHOWN) {
-        note(
-            "finding",
-            format_args!("{workload} is not enforced as it is: {obstacles}"),
-        );
-    }
-    if let Some(more @ 1..) = told.len().checked_sub(SHOWN) {
-        note(
-            "finding",
-            format_args!("{more} more workloads are not enforced as they are"),
-        );
-    }
-}
-
-/// What stands against enforcing, each in a sentence.
-fn obstacles(status: &LearnedPolicyStatus) -> Vec<String> {
-    let complete = status.condition(ConditionType::Complete);
-    let incomplete = complete.filter(|known| known.status != ConditionStatus::True);
-    let held = AGAINST.into_iter().filter(|kind| status.holds(*kind));
-    let held = held.filter_map(|kind| status.condition(kind));
-    let words = incomplete.into_iter().chain(held).map(|condition| {
-        let name = format!("{:?}", condition.kind);
-        match (condition.kind, condition.message.as_str()) {
-            (ConditionType::Complete, "") => "not complete".to_owned(),
-            (ConditionType::Complete, message) => format!("not complete ({message})"),
-            (_, "") => name,
-            (_, message) => format!("{name} ({message})"),
-        }
-    });
-    words.collect()
+/// What is waited for.
+pub(super) struct Asked<'a> {
+    /// Of which namespace.
+    pub(super) namespace: &'a str,
+    /// What its label asks for.
+    pub(super) mode: Mode,
+    /// Whether it is annotated `netpol.io/force=true`.
+    pub(super) force: bool,
 }
 
 /// Waits, and says what became of each workload.
 pub(super) fn wait(
     session: &Session,
-    namespace: &str,
-    mode: Mode,
+    asked: &Asked<'_>,
     patience: Duration,
 ) -> anyhow::Result<ExitCode> {
     let shown = Waiting::new("waiting for the controller");
     let until = Instant::now() + patience;
     loop {
-        let learned = session.wait(learned::list(session.cluster(), Some(namespace)))?;
+        let learned = session.wait(learned::list(session.cluster(), Some(asked.namespace)))?;
         let progress = learned
             .iter()
-            .map(|each| (workload_of(each), judge(each, mode)));
+            .map(|each| (workload_of(each), judge(each, asked)));
         let progress: BTreeMap<String, Progress> = progress.collect();
         let is_pending = |progress: &&Progress| **progress == Progress::Pending;
         let pending = progress.values().filter(is_pending).count();
         if pending == 0 || Instant::now() >= until {
             drop(shown);
-            return report(&progress, mode, pending);
+            return report(&progress, asked, pending);
         }
         let done = progress.len() - pending;
         shown.now(format!(
@@ -119,7 +74,8 @@ pub(super) fn wait(
 }
 
 /// How far a workload is on its way to what its namespace asks for.
-fn judge(learned: &LearnedPolicy, mode: Mode) -> Progress {
+fn judge(learned: &LearnedPolicy, asked: &Asked<'_>) -> Progress {
+    let mode = asked.mode;
     let Some(status) = &learned.status else {
         return Progress::Pending;
     };
@@ -137,14 +93,14 @@ fn judge(learned: &LearnedPolicy, mode: Mode) -> Progress {
             Progress::DoneBut(format!("its own label says {}", known.word()))
         }
         Some(known) if known < mode => Progress::Pending,
-        _ if mode == Mode::Enforce => applied(status),
+        _ if mode == Mode::Enforce => applied(status, asked.force),
         _ if status.holds(ConditionType::Applied) => Progress::Pending,
         _ => Progress::Done,
     }
 }
 
-/// Whether the policy is in force, will be, or is refused.
-fn applied(status: &LearnedPolicyStatus) -> Progress {
+/// Whether the policy is in force, will be, or is refused. What force overrides was said before it was looked at.
+fn applied(status: &LearnedPolicyStatus, force: bool) -> Progress {
     if status.holds(ConditionType::Applied) {
         return Progress::Done;
     }
@@ -153,7 +109,8 @@ fn applied(status: &LearnedPolicyStatus) -> Progress {
             .rollback
             .as_ref()
             .map(|rollback| rollback.reason.clone());
-        return Progress::Refused(format!("rolled back: {}", reason.unwrap_or_default()));
+        let why = format!("rolled back: {}", reason.unwrap_or_default());
+        return Progress::Refused(Against::RolledBack.word().to_owned(), why);
     }
     let known = status.condition(ConditionType::Applied);
     let refused = known.filter(|known| known.status == ConditionStatus::False);
@@ -161,28 +118,34 @@ fn applied(status: &LearnedPolicyStatus) -> Progress {
         None => Progress::Pending,
         Some((reason, _)) if UNDER_WAY.contains(&reason) => Progress::Pending,
         Some(("NoEdges", message)) => Progress::DoneBut(message.to_owned()),
-        Some((reason, "")) => Progress::Refused(reason.to_owned()),
-        Some((_, message)) => Progress::Refused(message.to_owned()),
+        Some((reason, _)) if force && yields_to_force(reason) => Progress::Pending,
+        Some((reason, "")) => Progress::Refused(reason.to_owned(), reason.to_owned()),
+        Some((reason, message)) => Progress::Refused(reason.to_owned(), message.to_owned()),
     }
 }
 
 fn report(
     progress: &BTreeMap<String, Progress>,
-    mode: Mode,
+    asked: &Asked<'_>,
     pending: usize,
 ) -> anyhow::Result<ExitCode> {
     let rows = progress.iter().map(|(workload, progress)| {
         let (word, why) = match progress {
-            Progress::Done => (mode.word(), String::new()),
+            Progress::Done => (asked.mode.word(), String::new()),
             Progress::DoneBut(why) => ("-", why.clone()),
             Progress::Pending => ("pending", String::new()),
-            Progress::Refused(why) => ("refused", why.clone()),
+            Progress::Refused(_, why) => ("refused", why.clone()),
         };
         [workload.clone(), word.to_owned(), why]
     });
     print(parties::table(["WORKLOAD", "STATE", "WHY"], rows).as_bytes())?;
-    let is_refused = |progress: &&Progress| matches!(progress, Progress::Refused(_));
-    let refused = progress.values().filter(is_refused).count();
+    let refused = progress
+        .iter()
+        .filter_map(|(workload, progress)| match progress {
+            Progress::Refused(word, _) => Some((workload.as_str(), word.as_str())),
+            _ => None,
+        });
+    let refused: Vec<(&str, &str)> = refused.collect();
     let all = progress.len();
     if pending > 0 {
         bail!(
@@ -190,13 +153,13 @@ fn report(
              `kubectl netpol status`"
         );
     }
-    if refused > 0 {
-        warn(
-            "the annotation netpol.io/force on the namespace overrides that a workload is incomplete, and nothing else",
-        );
-        bail!("{refused} of {all} workloads are refused");
+    if refused.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    let never = refused.iter().filter(|(_, word)| !yields_to_force(word));
+    let never: Vec<(&str, &str)> = never.copied().collect();
+    force::tell(asked.namespace, refused.len() - never.len(), &never);
+    bail!("{} of {all} workloads are refused", refused.len());
 }
 
 #[cfg(test)]
@@ -218,9 +181,43 @@ mod tests {
         })
     }
 
+    fn asked(mode: Mode) -> Asked<'static> {
+        Asked {
+            namespace: "shop",
+            mode,
+            force: false,
+        }
+    }
+
+    #[test]
+    fn what_force_overrides_is_waited_for() {
+        let forced = Asked {
+            force: true,
+            ..asked(Mode::Enforce)
+        };
+        let cases = [
+            ("Incomplete", true),
+            ("NeedsWidening", true),
+            ("Protected", true),
+            ("NameConflict", false),
+            ("Unselectable", false),
+            ("TooLarge", false),
+            ("Paused", false),
+        ];
+        for (reason, yields) in cases {
+            let refused = json!({"namespaceMode": "enforce", "mode": "enforce",
+                "conditions": [condition("Applied", "False", reason, "so it is")]});
+            let expected = Progress::Refused(reason.to_owned(), "so it is".to_owned());
+            let refused = learned(refused);
+            assert_eq!(judge(&refused, &asked(Mode::Enforce)), expected);
+            let expected = if yields { Progress::Pending } else { expected };
+            assert_eq!(judge(&refused, &forced), expected, "{reason}");
+        }
+    }
+
     #[test]
     fn progress_is_what_the_status_says() {
-        let refused = |why: &str| Progress::Refused(why.to_owned());
+        let refused = |word: &str, why: &str| Progress::Refused(word.to_owned(), why.to_owned());
         let but = |why: &str| Progress::DoneBut(why.to_owned());
         let incomplete = condition("Complete", "False", "TooShort", "3 of 24 h");
         let cases = [
@@ -245,7 +242,7 @@ mod tests {
             (
                 json!({"namespaceMode": "enforce", "mode": "enforce",
                     "conditions": [incomplete, condition("Applied", "False", "Incomplete", "it is not complete")]}),
-                refused("it is not complete"),
+                refused("Incomplete", "it is not complete"),
             ),
             (
                 json!({"namespaceMode": "enforce", "mode": "enforce",
@@ -256,7 +253,7 @@ mod tests {
                 json!({"namespaceMode": "enforce", "mode": "enforce",
                     "rollback": {"id": "1", "at": "2026-01-02T03:04:05Z", "reason": "5 violations"},
                     "conditions": [condition("RolledBack", "True", "Violations", "")]}),
-                refused("rolled back: 5 violations"),
+                refused("RolledBack", "rolled back: 5 violations"),
             ),
             (
                 json!({"namespaceMode": "enforce", "mode": "enforce",
@@ -274,20 +271,23 @@ mod tests {
         ];
         for (status, expected) in cases {
             assert_eq!(
-                judge(&learned(status.clone()), Mode::Enforce),
+                judge(&learned(status.clone()), &asked(Mode::Enforce)),
                 expected,
                 "{status}"
             );
         }
         let own = json!({"namespaceMode": "learn", "mode": "audit"});
         assert_eq!(
-            judge(&learned(own), Mode::Learn),
+            judge(&learned(own), &asked(Mode::Learn)),
             but("its own label says audit")
         );
         let leaving = json!({"namespaceMode": "learn", "mode": "learn",
             "conditions": [condition("Applied", "True", "Applied", "")]});
-        assert_eq!(judge(&learned(leaving), Mode::Learn), Progress::Pending);
+        assert_eq!(
+            judge(&learned(leaving), &asked(Mode::Learn)),
+            Progress::Pending
+        );
         let audit = json!({"namespaceMode": "audit", "mode": "audit"});
-        assert_eq!(judge(&learned(audit), Mode::Audit), Progress::Done);
+        assert_eq!(judge(&learned(audit), &asked(Mode::Audit)), Progress::Done);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Container, ContainerState, EnvVar, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use netpol_common::names::cluster::AGENT_DAEMON_SET;
@@ -17,8 +17,9 @@ use super::super::learned::FIELD_MANAGER;
 use super::PAUSE;
 use crate::cluster::{Cluster, ClusterError, Session};
 
-/// By this annotation the pods that detach are told from those that observe.
-const DETACHING: &str = "netpol.io/detaching";
+/// What the pods run instead of observing. It stands in fields that installing sets too, so that an uninstall that was given
+/// up leaves nothing of itself once netpol is installed again.
+const DETACH: [&str; 3] = ["detach", "--discard", "--forget"];
 
 /// What became of the nodes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -104,24 +105,15 @@ fn patch(known: &DaemonSet) -> Value {
         "spec": {
             // All nodes at once: pods that detach never become ready.
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
-            "template": {
-                "metadata": {"annotations": {DETACHING: "true"}},
-                "spec": {"containers": containers},
-            },
+            "template": {"spec": {"containers": containers}},
         },
     })
 }
 
 /// The same container, with another command and no probes.
-fn detaching(mut container: Container) -> Container {
-    container.args = Some(vec!["detach".to_owned()]);
-    let wanted = ["NETPOL_DISCARD", "NETPOL_FORGET"].map(|name| EnvVar {
-        name: name.to_owned(),
-        value: Some("true".to_owned()),
-        value_from: None,
-    });
-    container.env.get_or_insert_default().extend(wanted);
+fn detaching(container: Container) -> Container {
     Container {
+        args: Some(DETACH.map(str::to_owned).into()),
         liveness_probe: None,
         readiness_probe: None,
         startup_probe: None,
@@ -188,7 +180,7 @@ fn node_of(pod: &Pod) -> Option<String> {
     names.next().cloned()
 }
 
-/// Whether a pod that detaches has done so. Its container is started again and again, so the last end counts too.
+/// Whether a pod is there to detach and has done so. Its container is started again and again, so the last end counts too.
 fn is_detached(pod: &Pod) -> bool {
     let ended_well = |state: &Option<ContainerState>| {
         let ended = state.as_ref().and_then(|state| state.terminated.as_ref());
@@ -199,7 +191,9 @@ fn is_detached(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|status| status.container_statuses.as_ref());
     let mut statuses = statuses.into_iter().flatten();
-    pod.annotations().contains_key(DETACHING)
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut commands = containers.filter_map(|container| container.args.as_ref()?.first());
+    commands.any(|command| command == DETACH[0])
         && statuses.any(|status| ended_well(&status.state) || ended_well(&status.last_state))
 }
 
@@ -208,16 +202,15 @@ mod tests {
     use super::*;
 
     fn pod(node: &str, detaching: bool, state: Value) -> Pod {
-        let annotations = if detaching {
-            json!({DETACHING: "true"})
-        } else {
-            json!({})
-        };
+        let arguments: &[&str] = if detaching { &DETACH } else { &["node"] };
+        // Whatever it does now, its container has ended well before.
+        let ended = json!({"terminated": {"exitCode": 0}});
+        let last = if detaching { json!({}) } else { ended };
         let pod = json!({
-            "metadata": {"name": node, "annotations": annotations},
-            "spec": {"nodeName": node, "containers": []},
+            "metadata": {"name": node},
+            "spec": {"nodeName": node, "containers": [{"name": "agent", "args": arguments}]},
             "status": {"containerStatuses": [{"name": "agent", "image": "", "imageID": "", "ready": false,
-                "restartCount": 0, "state": state}]},
+                "restartCount": 0, "state": state, "lastState": last}]},
         });
         serde_json::from_value(pod).unwrap()
     }
@@ -231,16 +224,17 @@ mod tests {
             pod("c", true, json!({"running": {}})),
             // An agent that observes and ended before the command was replaced.
             pod("d", false, ended(0)),
+            pod("e", false, json!({"running": {}})),
         ];
-        let left = ["b", "c", "d"].map(str::to_owned).into();
-        let wanted = 4;
+        let left = ["b", "c", "d", "e"].map(str::to_owned).into();
+        let wanted = 5;
         let nodes = Nodes {
             done: 1,
             left,
             wanted,
         };
         assert_eq!(judge(&pods, wanted), nodes);
-        assert_eq!(nodes.left().as_deref(), Some("b, c, d"));
+        assert_eq!(nodes.left().as_deref(), Some("b, c, d, e"));
         assert_eq!(judge(&pods[..1], 1).left(), None);
     }
 
@@ -276,11 +270,9 @@ mod tests {
         });
         let patch = patch(&serde_json::from_value(known).unwrap());
         let container = &patch["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(container["args"], json!(["detach"]));
-        let set = |name| json!({"name": name, "value": "true"});
         assert_eq!(
-            container["env"],
-            json!([set("NETPOL_DISCARD"), set("NETPOL_FORGET")])
+            container["args"],
+            json!(["detach", "--discard", "--forget"])
         );
         assert!(container.get("livenessProbe").is_none());
         assert_eq!(container["volumeMounts"][0]["name"], "bpffs");

@@ -8,10 +8,11 @@ use netpol_common::names::{ObjectName, WorkloadName};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use super::shown;
 use super::sim::{Sim, name};
 use crate::control::Live;
 use crate::crd::Mode;
-use crate::identity::EdgeId;
+use crate::identity::{EdgeId, Peer};
 use crate::policy::against::coverage::Coverage as Judge;
 use crate::policy::evaluate::{Compiled, Reading, World};
 use crate::policy::options::{Dns, RejectedEdge};
@@ -36,6 +37,9 @@ enum Happening {
     Spoil(usize),
     Strip(usize),
     Delete(usize),
+    Vanish(usize),
+    ComeBack(usize),
+    Replace(usize),
     Restart,
     Wait(i64),
 }
@@ -44,7 +48,7 @@ const WORKLOADS: [&str; 3] = ["api", "db", "web"];
 const MODES: [&str; 6] = ["", "off", "learn", "audit", "enforce", "nonsense"];
 
 /// Every edge that may occur.
-fn universe() -> Vec<String> {
+pub(super) fn universe() -> Vec<String> {
     let mut all = Vec::new();
     for client in [
         "shop/Deployment/web",
@@ -86,7 +90,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::NoForeign),
         1 => workload.clone().prop_map(Happening::Spoil),
         1 => workload.clone().prop_map(Happening::Strip),
-        1 => workload.prop_map(Happening::Delete),
+        1 => workload.clone().prop_map(Happening::Delete),
+        1 => workload.clone().prop_map(Happening::Vanish),
+        2 => workload.clone().prop_map(Happening::ComeBack),
+        1 => workload.prop_map(Happening::Replace),
         1 => Just(Happening::Restart),
         3 => (1_i64..200).prop_map(Happening::Wait),
     ]
@@ -142,6 +149,9 @@ fn happen(sim: &mut Sim, happening: &Happening) {
             }
         }
         Happening::Delete(workload) => drop(sim.policies.remove(&own(*workload))),
+        Happening::Vanish(workload) => sim.vanish(WORKLOADS[*workload]),
+        Happening::ComeBack(workload) => sim.come_back(WORKLOADS[*workload]),
+        Happening::Replace(workload) => sim.replace(WORKLOADS[*workload]),
         Happening::Restart => sim.memory = Default::default(),
         Happening::Wait(seconds) => sim.wait(SignedDuration::from_secs(*seconds)),
     }
@@ -172,6 +182,10 @@ fn foreign(sim: &Sim) -> BTreeMap<ObjectName, Live> {
 fn check_exact(sim: &Sim) -> usize {
     let cluster = Cluster::of(&sim.index);
     let world = World::of(&sim.index);
+    let is_absent = |edge: &EdgeId, direction: Direction| {
+        let end = super::super::edges::end(edge, direction);
+        matches!(end, Peer::Workload(name) if !cluster.workloads.contains_key(name))
+    };
     let mut checked = 0;
     for (name, live) in sim.policies.iter().filter(|(_, live)| live.is_ours()) {
         let Some(known) = sim.proposals.get(name) else {
@@ -182,7 +196,8 @@ fn check_exact(sim: &Sim) -> usize {
         let proposed = known.status.proposal.as_ref();
         let is_current = applied.map(|applied| &applied.hash) == hash.as_ref()
             && proposed.map(|proposed| &proposed.hash) == hash.as_ref();
-        if !is_current || sim.namespaces["shop"].terminating {
+        let gone = known.status.gone_since.is_some();
+        if !is_current || gone || sim.namespaces["shop"].terminating {
             continue;
         }
         checked += 1;
@@ -210,9 +225,12 @@ fn check_exact(sim: &Sim) -> usize {
         allowed.retain(|edge| !rejected.contains(edge));
         for text in universe() {
             let edge = text.parse::<RejectedEdge>().unwrap().0;
+            if Direction::ALL.iter().any(|it| is_absent(&edge, *it)) {
+                continue;
+            }
             for direction in Direction::ALL {
                 let end = super::super::edges::end(&edge, direction);
-                if *end != crate::identity::Peer::Workload(workload.clone()) {
+                if *end != Peer::Workload(workload.clone()) {
                     continue;
                 }
                 let allows = judge.judge(&workload, direction, &edge).allowed;
@@ -242,6 +260,13 @@ fn check_modes(sim: &Sim) {
             known.status.mode
         );
         assert!(known.status.applied.is_none() || enforced, "{name}");
+        let label = sim.namespaces["shop"].mode.as_deref();
+        let left = !matches!(label, Some("enforce" | "nonsense"));
+        let gone = known.status.gone_since.is_some();
+        assert!(
+            !(ours && gone && left),
+            "{name} is gone, and the label is {label:?}"
+        );
         let taken_off = known
             .spec
             .as_ref()
@@ -282,7 +307,7 @@ fn live_through(happenings: &[Happening]) -> Result<usize, TestCaseError> {
     sim.shop().options = Some("{\"dns\": \"seen\"}".to_owned());
     sim.settle();
     let mut checked = 0;
-    for happening in happenings {
+    for (number, happening) in happenings.iter().enumerate() {
         happen(&mut sim, happening);
         let theirs = foreign(&sim);
         let written = sim.settle();
@@ -293,6 +318,13 @@ fn live_through(happenings: &[Happening]) -> Result<usize, TestCaseError> {
         }
         checked += check_exact(&sim);
         check_modes(&sim);
+        // Of a workload that is gone, a proposal stays for a while, and nothing is shown.
+        let all_are_there = !happenings[..=number]
+            .iter()
+            .any(|it| matches!(it, Happening::Vanish(_) | Happening::Replace(_)));
+        if all_are_there && !sim.namespaces["shop"].terminating {
+            shown::check(&mut sim);
+        }
     }
     Ok(checked)
 }

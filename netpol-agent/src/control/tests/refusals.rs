@@ -4,7 +4,6 @@ use jiff::SignedDuration;
 use netpol_common::names::WorkloadName;
 
 use super::sim::{NEW, Sim, USUAL, name};
-use crate::control::Proposal;
 use crate::crd::{ConditionType as Type, Mode};
 use crate::observe::Losses;
 
@@ -243,6 +242,13 @@ fn what_the_api_server_calls_waits_until_it_was_seen_to() {
 fn what_runs_in_kube_system_or_is_ours_waits_for_force() {
     let mut sim = Sim::new();
     sim.settings.own_namespace = "shop".to_owned();
+    sim.settle();
+    let applied = sim.status("shop/web-deployment").condition(Type::Applied);
+    assert_eq!(
+        applied.unwrap().message,
+        "the mode is learn; enforcing takes netpol.io/force=true: it is a part of netpol",
+        "it is told before anybody asks for it"
+    );
     assert_eq!(refused(&mut sim, "shop/web-deployment"), "Protected");
     assert!(forced(&mut sim, "shop/web-deployment"));
 }
@@ -369,32 +375,6 @@ fn an_unknown_label_keeps_the_mode_and_an_own_label_only_tightens() {
 }
 
 #[test]
-fn a_proposal_outlives_its_workload_for_a_while_or_as_long_as_somebody_wants_something_of_it() {
-    let mut sim = Sim::new();
-    sim.settle();
-    sim.want("shop/api-deployment", |spec| {
-        spec.approved.push(NEW.to_owned())
-    });
-    let gone = ["web", "api"].map(|own| WorkloadName::new("shop", "Deployment", own));
-    for workload in &gone {
-        let key = crate::identity::objects::ObjectKey::Owner(workload.clone());
-        sim.index.delete(&key, sim.now);
-        let pod = name(&format!("shop/{}-1-a", workload.name));
-        let key = crate::identity::objects::ObjectKey::Pod(pod, format!("p-{}", workload.name));
-        sim.index.delete(&key, sim.now);
-        let set = WorkloadName::new("shop", "ReplicaSet", format!("{}-1", workload.name));
-        sim.index
-            .delete(&crate::identity::objects::ObjectKey::Owner(set), sim.now);
-    }
-    sim.settle();
-    assert!(sim.status("shop/web-deployment").gone_since.is_some());
-    sim.wait(SignedDuration::from_hours(8 * 24));
-    sim.settle();
-    assert!(!sim.proposals.contains_key(&name("shop/web-deployment")));
-    assert!(sim.proposals.contains_key(&name("shop/api-deployment")));
-}
-
-#[test]
 fn what_takes_netpol_away_gets_no_proposal_and_another_job_does() {
     let mut sim = Sim::new();
     sim.settle();
@@ -421,25 +401,4 @@ fn what_takes_netpol_away_gets_no_proposal_and_another_job_does() {
     for other in ["netpol-system/other-job", "shop/netpol-uninstall-job"] {
         assert!(sim.status(other).workload_ref.is_some(), "{other}");
     }
-}
-
-#[test]
-fn a_proposal_that_nobody_answered_before_its_workload_went_is_forgotten_and_a_persons_is_not() {
-    let mut sim = Sim::new();
-    sim.settle();
-    for (own, spec) in [("run-job", None), ("ahead-job", Some(Default::default()))] {
-        let left = Proposal {
-            uid: own.to_owned(),
-            spec,
-            ..Proposal::default()
-        };
-        sim.proposals.insert(name(&format!("shop/{own}")), left);
-    }
-    assert_eq!(sim.settle(), ["answer shop/run-job"]);
-    assert_eq!(sim.status("shop/run-job").gone_since, Some(sim.now));
-    sim.wait(SignedDuration::from_mins(61));
-    sim.settle();
-    assert!(!sim.proposals.contains_key(&name("shop/run-job")));
-    let persons = &sim.proposals[&name("shop/ahead-job")];
-    assert_eq!(persons.status, Default::default());
 }

@@ -59,7 +59,7 @@ fn begin() -> Timestamp {
 }
 
 /// A deployment with one pod, which started an hour after the records began.
-fn deployment(namespace: &str, name: &str, address: &str) -> String {
+pub(super) fn deployment(namespace: &str, name: &str, address: &str) -> String {
     let labels = format!("{{app: {name}}}");
     format!(
         "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: {namespace}}}, \
@@ -137,6 +137,15 @@ impl Sim {
 
     /// An edge is seen now.
     pub(super) fn see(&mut self, edge: &str, outcome: &str, count: u64) {
+        self.record(edge, outcome, count, None);
+    }
+
+    /// An edge is seen now by one of its ends only.
+    pub(super) fn see_from(&mut self, view: &str, edge: &str) {
+        self.record(edge, "established", 1, Some(view));
+    }
+
+    fn record(&mut self, edge: &str, outcome: &str, count: u64, view: Option<&str>) {
         let (client, rest) = edge.split_once(" -> ").unwrap();
         let (server, port) = rest.split_once(' ').unwrap();
         let (port, protocol) = port.split_once('/').unwrap();
@@ -144,10 +153,13 @@ impl Sim {
             true => json!({"workload": text}),
             false => json!({"ip": text}),
         };
-        let record = json!({
+        let mut record = json!({
             "time": self.now, "last_seen": self.now, "client": end(client), "server": end(server), "protocol": protocol,
             "port": port.parse::<u16>().unwrap(), "outcome": outcome, "count": count,
         });
+        if let Some(view) = view {
+            record["view"] = json!(view);
+        }
         self.records.push(serde_json::from_value(record).unwrap());
         self.graph = None;
     }
