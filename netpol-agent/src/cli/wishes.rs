@@ -81,7 +81,7 @@ impl Wishes {
             now: Timestamp::now(),
         };
         let basis = Basis::of(&facts, &settings, &given.overrides(options));
-        tell(&basis);
+        tell(&basis, loaded.namespace.as_deref());
         basis
     }
 
@@ -116,7 +116,7 @@ impl Wishes {
 }
 
 /// Tells what was taken in besides what was seen, and what could not be.
-fn tell(basis: &Basis<'_>) {
+fn tell(basis: &Basis<'_>, namespace: Option<&str>) {
     let folded = sentence(&basis.folded);
     if !folded.is_empty() {
         note(
@@ -127,6 +127,14 @@ fn tell(basis: &Basis<'_>) {
     let wrong = basis.wrong.iter();
     let wrong = wrong.map(|(name, wrong)| format!("Unreadable: LearnedPolicy {name}: {wrong}"));
     shown(wrong.collect(), "Unreadable: so many more");
+    let own = |name: &WorkloadName| namespace.is_none_or(|namespace| name.namespace == namespace);
+    let absent = basis.absent.iter().filter(|(name, _)| own(name));
+    let absent = absent.map(|(workload, edges)| {
+        format!(
+            "Absent: {workload}: edges left out of its policy until who is at their other end is there again: {edges}"
+        )
+    });
+    shown(absent.collect(), "Absent: as many workloads more");
 }
 
 fn sentence(folded: &Folded) -> String {

@@ -48,6 +48,8 @@ pub struct Basis<'a> {
     pub folded: Folded,
     /// What people wrote that cannot be read, by proposal.
     pub wrong: Vec<(ObjectName, String)>,
+    /// How many edges are left out of each workload's policy since who is at their other end is not there now.
+    pub absent: BTreeMap<WorkloadName, usize>,
     /// The names of proposals and of their policies.
     names: BTreeMap<WorkloadName, ObjectName>,
     /// Workloads of which nothing is proposed.
@@ -87,6 +89,7 @@ impl<'a> Basis<'a> {
             options: options.into(),
             folded: Folded::default(),
             wrong: Vec::new(),
+            absent: BTreeMap::new(),
             names: BTreeMap::new(),
             off: BTreeSet::new(),
             unlearned: Unlearned::new(),
@@ -112,6 +115,9 @@ impl<'a> Basis<'a> {
             wrong.map(|wrong| (subject.name.clone(), wrong.clone()))
         });
         let settled = subjects.iter().filter(|subject| !subject.is_plain());
+        let absent = settled.clone().filter(|subject| subject.absent > 0);
+        let absent = absent.map(|subject| (subject.workload.clone(), subject.absent));
+        let absent = absent.collect();
         let told = settled.filter_map(|subject| {
             let told = subject.before().proposal?;
             Some((subject.workload.clone(), told.hash))
@@ -124,6 +130,7 @@ impl<'a> Basis<'a> {
             graph,
             options: options(&subjects, settings, over),
             wrong: wrong.collect(),
+            absent,
             off: off(&subjects, &names),
             told,
             cluster,
@@ -247,11 +254,13 @@ fn graph<'a>(
     settings: &Settings,
     cluster: &Cluster,
 ) -> (Cow<'a, FlowGraph>, Unlearned) {
+    let options = decide::written(subjects, settings);
+    let synthesis = Synthesis::of(facts.graph, cluster, &options).without_evidence();
+    // A workload whose policy is withheld, as a peer is gone, rests on its other edges.
+    propose::from_learned(subjects, synthesis.proposal());
     if subjects.iter().all(Subject::is_plain) {
         return (Cow::Borrowed(facts.graph), Unlearned::new());
     }
-    let options = decide::written(subjects, settings);
-    let synthesis = Synthesis::of(facts.graph, cluster, &options);
     for subject in subjects.iter_mut().filter(|subject| !subject.is_plain()) {
         let EdgesOf { learned, rejected } = synthesis.edges_of(&subject.workload);
         subject.settle((learned, rejected), facts, cluster);

@@ -235,6 +235,34 @@ fn how_complete_it_is_is_what_the_controller_answered() {
 }
 
 #[test]
+fn edges_to_who_is_gone_are_left_out_as_the_controller_does_and_that_is_told() {
+    let cluster = shop();
+    learned(
+        &cluster,
+        "web",
+        "audit",
+        Value::Null,
+        frozen(&[API, RESOLVER]),
+    );
+    let (before, _) = generated(&cluster, &[]);
+    let mut said = cluster.aggregator.said();
+    let mut inventory: Value = serde_json::from_str(&said.inventory).expect("JSON");
+    let items = inventory["items"].as_array_mut().expect("a list");
+    let known = items.len();
+    items.retain(|item| item["kind"] != "Pod" || item["metadata"]["name"] != "api");
+    assert_eq!(items.len() + 1, known);
+    said.inventory = inventory.to_string();
+    drop(said);
+    let (policies, problems) = generated(&cluster, &[]);
+    let [egress, all] = [&policies, &before].map(|policies| &policies["web-pod"]["egress"]);
+    assert!(has(all, "\"app\":\"api\""), "{all}");
+    assert!(!has(egress, "\"app\":\"api\""), "{egress}");
+    assert!(has(egress, "\"app\":\"resolver\""), "{egress}");
+    let expected = "Absent: shop/Pod/web: edges left out of its policy until who is at their other end is there again: 1\n";
+    assert!(problems.contains(expected), "{problems}");
+}
+
+#[test]
 fn where_the_controller_says_something_else_as_yet_that_is_told() {
     let cluster = shop();
     let mut more = frozen(&[API, RESOLVER]);

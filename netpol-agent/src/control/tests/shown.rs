@@ -47,6 +47,10 @@ pub(super) fn check(sim: &mut Sim) {
     });
     let made: BTreeMap<String, _> = made.collect();
     for (name, known) in &sim.proposals {
+        // Of a workload that is gone, a proposal stays for a while, and nothing is shown.
+        if known.status.gone_since.is_some() {
+            continue;
+        }
         let told = known.status.proposal.as_ref();
         let told = told.map(|told| &told.spec);
         let made = made.get(&name.to_string()).and_then(Option::as_ref);
@@ -75,6 +79,22 @@ fn in_every_mode_what_is_shown_is_what_is_proposed() {
         sim.settle();
         check(&mut sim);
     }
+}
+
+#[test]
+fn what_is_shown_is_what_is_proposed_when_a_peer_is_gone_and_when_it_comes_back() {
+    let mut sim = Sim::in_mode("learn");
+    let web = name("shop/web-deployment");
+    let before = sim.proposals[&web].status.proposal.clone();
+    sim.vanish("api");
+    sim.settle();
+    let status = &sim.proposals[&web].status;
+    assert!(status.proposal.is_some() && status.proposal != before);
+    check(&mut sim);
+    sim.come_back("api");
+    sim.settle();
+    assert_eq!(sim.proposals[&web].status.proposal, before);
+    check(&mut sim);
 }
 
 #[test]

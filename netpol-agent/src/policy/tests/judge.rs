@@ -240,6 +240,28 @@ pub(super) fn allowed(
     Ok(allowed)
 }
 
+/// Whether policies deny a workload's pods anything in one direction that was allowed there.
+pub(super) fn denies_any_of(
+    allowed: &Allowed,
+    case: &Case,
+    policies: &[NetworkPolicy],
+    workload: &WorkloadName,
+    direction: Direction,
+) -> bool {
+    let others: BTreeMap<Other, Ends> = everybody(case).into_iter().collect();
+    let own = pods(case, workload);
+    allowed.iter().any(|(other, protocol, port)| {
+        let mut asked = own
+            .iter()
+            .flat_map(|pod| others[other].iter().map(move |end| (pod, end)));
+        asked.any(|(pod, (other, address))| {
+            let other = other.as_ref().map_or(End::Outside, End::Pod);
+            let to = (*protocol, *port);
+            !passes(policies, pod, (other, *address), direction, to)
+        })
+    })
+}
+
 /// Whoever may be at the other end: pods of workloads, and addresses that edges use, with their neighbours.
 fn everybody(case: &Case) -> Vec<(Other, Ends)> {
     let on_pods = case
