@@ -53,6 +53,11 @@ pub const METRICS: &[Metric] = &[
         &["node", "map"],
         "Most entries of a map of the kernel",
     ),
+    Metric::gauge(
+        "netpol_agent_last_walk_timestamp_seconds",
+        &["node"],
+        "When the kernel's maps were last read whole, in Unix time; absent before the first time",
+    ),
     Metric::counter(
         "netpol_agent_packets_total",
         &["node", "fate"],
@@ -216,6 +221,11 @@ fn tell_report(samples: &mut Samples, node: &str, report: &Report) {
         samples.count("netpol_agent_map_entries", labels, entries as u64);
         samples.count("netpol_agent_map_limit_entries", labels, limit.into());
     }
+    if let Some(walked) = report.walked {
+        let name = "netpol_agent_last_walk_timestamp_seconds";
+        let labels = [("node", node)];
+        samples.count(name, labels, walked.as_second().max(0).unsigned_abs());
+    }
     tell_counters(samples, node, report);
     tell_losses(samples, node, report);
 }
@@ -328,6 +338,7 @@ mod tests {
             learned: 40,
             parked: 2,
             maps: [("edges", 42, 65_536), ("attempts", 7, 16_384)],
+            walked: Some(Timestamp::UNIX_EPOCH),
             counters: Some(Counters {
                 fates: [5; FATES],
                 events: [0; EVENTS],

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use netpol_common::abi::Counters;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub parked: usize,
     /// Entries of the kernel's maps of edges and of attempts, and how many there may be.
     pub maps: [(&'static str, usize, u32); 2],
+    /// When those maps were last read whole.
+    pub walked: Option<Timestamp>,
     /// What the kernel program counted in this epoch; nothing, if it cannot be read.
     pub counters: Option<Counters>,
     /// What was lost in this epoch on all interfaces together.

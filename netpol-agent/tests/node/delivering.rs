@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use netpol_common::abi::Direction;
 
@@ -105,6 +105,14 @@ fn what_happened_arrives_whoever_was_away() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
+    let walked = metrics.lines().find_map(|line| {
+        line.strip_prefix("netpol_agent_last_walk_timestamp_seconds{node=\"node-a\"} ")
+    });
+    let walked: f64 = walked.expect(&metrics).parse().expect("a number");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    assert!((now.as_secs_f64() - walked).abs() < 60.0, "{metrics}");
     agent.stop();
     assert!(!lab.state().join("graph.db").exists());
     assert_eq!(arrived(&aggregator), expected);

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use netpol_common::abi::{Event, FirstSight};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -171,6 +172,8 @@ struct Observer {
     teller: Teller,
     /// Whether the books may hold something that was not delivered: looking for it takes a pass over all edges.
     is_news: bool,
+    /// When the kernel's maps were last read whole.
+    walked: Option<Timestamp>,
 }
 
 /// When the loop has to do something by itself.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use netpol_common::abi::EdgeKey;
 use tracing::{info, warn};
 
@@ -21,7 +22,10 @@ impl Observer {
         self.sample_clock();
         self.read_losses();
         match self.walk() {
-            Ok(()) => self.retire(),
+            Ok(()) => {
+                self.walked = Some(Timestamp::now());
+                self.retire();
+            }
             Err(error) => warn!(node = self.name(), "cannot read edges: {error}"),
         }
         self.finish_dead();

@@ -33,6 +33,7 @@ impl Observer {
                 ("edges", account.live(MapKind::Edges), sizes.edges),
                 ("attempts", account.live(MapKind::Attempts), sizes.attempts),
             ],
+            walked: self.walked,
             counters: self.kernel.counters().ok(),
             losses: self.all_losses(),
             slots_lost: slots.map(|interface| interface.lost.slots).sum(),

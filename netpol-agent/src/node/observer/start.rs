@@ -153,6 +153,7 @@ impl Observer {
             journaling: Trouble::new("writing the journal, before edges are delivered,"),
             teller: Teller::default(),
             is_news: true,
+            walked: None,
             kernel,
             attacher,
             journal,
