@@ -208,6 +208,47 @@ fn what_is_protected_is_told_before_it_is_refused() {
 }
 
 #[test]
+fn what_is_in_force_stays_so_and_what_was_rolled_back_stays_off() {
+    let cluster = Cluster::new();
+    let namespace = |annotations: Value| {
+        let labels = json!({"netpol.io/mode": "enforce"});
+        cluster
+            .api
+            .apply(json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "shop", "labels": labels, "annotations": annotations}}));
+    };
+    namespace(json!({}));
+    let incomplete = || condition("Complete", "False", "TooShort", "3 of 24 h");
+    let applied = condition("Applied", "True", "Applied", "");
+    let lost = condition("LostEvents", "True", "Lost", "2 edges");
+    let web = json!({"workload": "Deployment/web", "mode": "enforce", "conditions": [incomplete(), lost, applied]});
+    cluster.learned("shop", "web-deployment", Value::Null, web);
+    let back = condition("RolledBack", "True", "RolledBack", "2 edges failed");
+    let api = json!({"workload": "Deployment/api", "mode": "enforce", "conditions": [incomplete(), back]});
+    cluster.learned("shop", "api-deployment", Value::Null, api);
+    let told = || {
+        let (code, _, problems) = run(&mut cluster.netpol(&["enforce", "shop"]));
+        assert_eq!(code, Some(0), "{problems}");
+        assert!(!problems.contains("Deployment/web"), "{problems}");
+        assert!(!problems.contains("would enforce"), "{problems}");
+        problems
+    };
+    let problems = told();
+    let expected =
+        "Deployment/api is not enforced as it is: not complete (3 of 24 h); it was rolled back";
+    assert!(problems.contains(expected), "{problems}");
+    // Force does not end a pause either.
+    let ui = json!({"workload": "Deployment/ui", "mode": "learn", "conditions": [incomplete()]});
+    cluster.learned("shop", "ui-deployment", Value::Null, ui);
+    namespace(json!({"netpol.io/pause": "true"}));
+    let problems = told();
+    assert!(
+        problems.contains("Deployment/ui is not enforced as it is: not complete (3 of 24 h)\n"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn waiting_has_an_end() {
     let cluster = Cluster::new();
     cluster.learned(

@@ -6,7 +6,7 @@ use super::force;
 use crate::cli::learned::workload_of;
 use crate::cli::output::note;
 use crate::control::{Against, Namespace, Protected};
-use crate::crd::{ConditionStatus, ConditionType, LearnedPolicy, LearnedPolicyStatus};
+use crate::crd::{ConditionStatus, ConditionType, LearnedPolicy, LearnedPolicyStatus, Mode};
 
 /// How many workloads are named one by one.
 const SHOWN: usize = 20;
@@ -67,7 +67,8 @@ pub(super) fn foretell(learned: &[LearnedPolicy], name: &str, said: &Namespace) 
             Some((workload.as_str(), first.word.as_str()))
         })
         .collect();
-    let would = match said.force {
+    // Force does not end a pause.
+    let would = match said.force || said.pause {
         true => 0,
         false => all.len() - never.len(),
     };
@@ -96,10 +97,11 @@ fn sentence(workload: &str, obstacles: &[Obstacle], force: bool) -> String {
     }
 }
 
-/// What stands against enforcing a workload, so far as its proposal tells; nothing of one that is gone.
+/// What stands against enforcing a workload, so far as its proposal tells; nothing of one that is gone, or whose policy
+/// is in force: what would have kept it from being applied does not take it off.
 fn obstacles(learned: &LearnedPolicy) -> Option<Vec<Obstacle>> {
     let status = learned.status.as_ref()?;
-    if status.gone_since.is_some() {
+    if status.gone_since.is_some() || status.holds(ConditionType::Applied) {
         return None;
     }
     let mut all: Vec<Obstacle> = incomplete(status).into_iter().collect();
@@ -125,6 +127,10 @@ fn obstacles(learned: &LearnedPolicy) -> Option<Vec<Obstacle>> {
     }));
     let taken_off = learned.wanted().roll_back == Some(true);
     all.extend(taken_off.then(|| obstacle(&Against::TakenOff)));
+    // Coming from another mode ends a rollback; staying in this one does not.
+    let stays = status.mode == Some(Mode::Enforce) && !taken_off;
+    let rolled_back = stays && status.holds(ConditionType::RolledBack);
+    all.extend(rolled_back.then(|| obstacle(&Against::RolledBack)));
     Some(all)
 }
 
