@@ -314,13 +314,16 @@ impl<'a> Merged<'a> {
         known.learned[place].contains(edge) || known.rejected[place].contains(edge)
     }
 
-    /// Takes away what settled ends saw and do not rest on.
+    /// Takes away what settled ends learned and do not rest on. What makes no rule anyway stays, and is told.
     fn forget(&mut self) {
         let mut graph = std::mem::take(&mut self.graph);
         for (edge, evidence) in &mut graph.edges {
             for direction in Direction::ALL {
                 let own = self.settled(edge, direction);
-                if own.is_some_and(|own| !rests(own, edge, direction)) {
+                let forgets = |own: &Subject<'_>| {
+                    own.learned[place(direction)].contains(&**edge) && !rests(own, edge, direction)
+                };
+                if own.is_some_and(forgets) {
                     self.forget_at(edge, evidence, direction);
                 }
             }

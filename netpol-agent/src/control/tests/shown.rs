@@ -98,6 +98,33 @@ fn what_is_shown_is_what_is_proposed_when_a_peer_is_gone_and_when_it_comes_back(
 }
 
 #[test]
+fn what_makes_no_rule_is_told_whatever_people_decided() {
+    let mut sim = Sim::in_mode("learn");
+    sim.see(
+        "shop/Deployment/web -> shop/Deployment/api 9999/TCP",
+        "unknown",
+        1,
+    );
+    sim.settle();
+    let told = |sim: &mut Sim| {
+        let (made, _) = shown(sim, &Overrides::default());
+        let mut told = made.findings.into_iter();
+        told.find(|finding| matches!(finding, Finding::UnknownOutcome { .. }))
+    };
+    let before = told(&mut sim);
+    assert!(before.is_some());
+    sim.want("shop/web-deployment", |spec| {
+        spec.approved = vec![NEW.to_owned()]
+    });
+    sim.settle();
+    assert_eq!(told(&mut sim), before);
+    check(&mut sim);
+    sim.label("audit");
+    sim.settle();
+    assert_eq!(told(&mut sim), before);
+}
+
+#[test]
 fn who_is_not_frozen_learns_from_what_others_were_denied() {
     let mut sim = Sim::in_mode("audit");
     let late = "other/Deployment/ui -> shop/Deployment/api 8080/TCP";
