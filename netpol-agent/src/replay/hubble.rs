@@ -17,6 +17,7 @@ use netpol_common::names::{ObjectName, WorkloadName};
 use netpol_common::record::{Endpoint, FlowRecord};
 use netpol_common::words::Protocol;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::conversations::{Conversations, Passing, Sender, Signal};
 use super::edge::{Socket, is_one_host};
@@ -49,6 +50,9 @@ pub fn read(
             let text = text.split(" at line ").next().unwrap_or_default();
             format!("no flow of Hubble: {text} (column {column})")
         })?;
+        if line.flow.is_none() && !line.is_notice() && !line.is_bare() {
+            return Err("no flow of Hubble: no field of one is in this object".to_owned());
+        }
         if let Some(lost) = &line.lost_events {
             summary.lost += lost.count();
         }
@@ -82,6 +86,9 @@ enum Useless {
 struct Line {
     flow: Option<Flow>,
     lost_events: Option<LostEvents>,
+    node_status: Option<IgnoredAny>,
+    agent_event: Option<IgnoredAny>,
+    debug_event: Option<IgnoredAny>,
     time: Option<Timestamp>,
     #[serde(flatten)]
     bare: Flow,
@@ -159,6 +166,18 @@ struct Workload {
 }
 
 impl Line {
+    /// Whether it is something that Hubble says besides flows.
+    fn is_notice(&self) -> bool {
+        let notices = [&self.node_status, &self.agent_event, &self.debug_event];
+        self.lost_events.is_some() || notices.iter().any(|notice| notice.is_some())
+    }
+
+    /// Whether it may be a flow without an envelope, which has at least one of these.
+    fn is_bare(&self) -> bool {
+        let flow = &self.bare;
+        flow.ip.is_some() || flow.verdict.is_some() || flow.kind.is_some()
+    }
+
     fn flow(&self) -> Option<&Flow> {
         self.flow
             .as_ref()

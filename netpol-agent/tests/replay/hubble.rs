@@ -306,14 +306,19 @@ fn bare_flows_losses_and_other_lines() {
 
 #[test]
 fn a_line_that_is_no_flow_is_named() {
-    let text = format!("{}not json\n", lines(&[]));
-    let (_, summary) = replay(&text, BadLines::Fail);
-    let error = message(&summary.unwrap_err());
-    assert!(
-        error.starts_with("x, line 1: no flow of Hubble: "),
-        "{error}"
-    );
-    assert!(!error.contains('\n'));
-    let (_, summary) = replay(&text, BadLines::Skip);
-    assert_eq!(summary.unwrap().skipped, 1);
+    // A flow record of ours is an object too.
+    let ours = json!({"time": "2026-01-02T03:04:05Z", "client": {"ip": "10.1.0.4"}, "server": {"ip": "10.1.0.9"},
+        "protocol": "TCP", "port": 8080, "outcome": "established"});
+    for line in ["not json".to_owned(), "{}".to_owned(), ours.to_string()] {
+        let text = format!("{}{line}\n", lines(&[]));
+        let (_, summary) = replay(&text, BadLines::Fail);
+        let error = message(&summary.unwrap_err());
+        assert!(
+            error.starts_with("x, line 1: no flow of Hubble: "),
+            "{error}"
+        );
+        assert!(!error.contains('\n'));
+        let (_, summary) = replay(&text, BadLines::Skip);
+        assert_eq!(summary.unwrap().skipped, 1);
+    }
 }
