@@ -2,10 +2,10 @@
 //! address of one host out there.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpol_common::names::ObjectName;
@@ -13,7 +13,7 @@ use netpol_common::names::ObjectName;
 use super::cluster::Cluster;
 use super::nets::Nets;
 use super::options::{Nodes, Options, OptionsFor};
-use super::widening::Block;
+use super::widening::{Block, Within};
 
 /// Never outside: "this" network and the unspecified address (RFC 1122), loopback, link-local (RFC 3927), multicast,
 /// and what was reserved for ever with the broadcast address in it (RFC 1112).
@@ -42,6 +42,10 @@ pub(super) struct Outside {
     ranges: Nets,
     /// The same, with every pod's and service's present address.
     no_nodes: Nets,
+    /// The ranges that nodes tell and that were given, those that hold nodes too.
+    known: Nets,
+    /// What of the cluster lies inside blocks, as it was found before.
+    within: Arc<Found>,
     /// For IPv4 and for IPv6: what stands in the way of knowing where pods may be.
     of_pods: [Option<Gap>; 2],
     /// For IPv4 and for IPv6: what stands in the way of knowing where nodes and services may be.
@@ -51,6 +55,13 @@ pub(super) struct Outside {
 /// What is outside by each of several options, found out when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outsides(Vec<(Given, OnceLock<Outside>)>);
+
+/// Blocks, and whether they are meant for nodes.
+type Asked = (BTreeSet<Block>, bool);
+
+/// What of the cluster lies inside blocks, as it was found before: many workloads ask the same.
+#[derive(Debug, Default)]
+struct Found(Mutex<BTreeMap<Asked, Option<Box<Within>>>>);
 
 /// What options tell of the cluster's ranges.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -150,6 +161,8 @@ impl Outside {
             inside: given.chain(pods.clone()).chain(hosts).collect(),
             no_nodes: ranges.iter().copied().chain(pods).collect(),
             ranges: ranges.into_iter().collect(),
+            known: known().collect(),
+            within: Arc::default(),
             of_pods,
             of_others: [true, false].map(|v4| gaps_of_others(cluster, &others, v4)),
         }
@@ -168,6 +181,26 @@ impl Outside {
     /// The ranges of pods and services.
     pub(super) fn ranges(&self) -> &Nets {
         &self.ranges
+    }
+
+    /// Every range that nodes tell and that was given, also of pods and nodes together.
+    pub(super) fn known(&self) -> &Nets {
+        &self.known
+    }
+
+    /// What of the cluster lies inside blocks that are meant for nodes or not, found out when it is first asked for.
+    pub(super) fn within(
+        &self,
+        blocks: &BTreeSet<Block>,
+        for_nodes: bool,
+        find: impl FnOnce() -> Option<Box<Within>>,
+    ) -> Option<Box<Within>> {
+        let known = self.within.0.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry((blocks.clone(), for_nodes))
+            .or_insert_with(find)
+            .clone()
     }
 
     /// Everything outside, of the families of some addresses and as far as it is known.
@@ -493,5 +526,12 @@ mod tests {
         let ranges = outside.ranges().at(&net("0.0.0.0/0"));
         let ranges: Vec<String> = ranges.map(ToString::to_string).collect();
         assert_eq!(ranges, ["10.0.0.0/24", "198.51.100.0/24"]);
+        let known = outside.known().at(&net("192.0.2.128/25"));
+        let known: Vec<String> = known.map(ToString::to_string).collect();
+        assert_eq!(
+            known,
+            ["192.0.2.0/24"],
+            "nobody said that pods are not there too"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::policy::cluster::Cluster;
 use crate::policy::options::Options;
+use crate::policy::outside::Outside;
 use crate::policy::widening::{Block, Within};
 use crate::policy::writer::Writer;
 
@@ -17,6 +18,18 @@ pub(super) fn within(
 ) -> Option<Box<Within>> {
     let cluster = writer.cluster;
     let outside = writer.outsides.of(cluster, options);
+    outside.within(blocks, for_nodes, || {
+        let within = found(cluster, &outside, blocks, for_nodes);
+        (!within.is_empty()).then(|| Box::new(within))
+    })
+}
+
+fn found(
+    cluster: &Cluster,
+    outside: &Outside,
+    blocks: &BTreeSet<Block>,
+    for_nodes: bool,
+) -> Within {
     let holds = |address: &IpAddr| {
         let address = address.to_canonical();
         blocks.iter().any(|block| block.contains(address))
@@ -26,15 +39,18 @@ pub(super) fn within(
     let services = cluster.services.iter();
     let services = services.filter(|service| service.cluster_ips.iter().any(holds));
     let pods = blocks.iter().map(|block| cluster.pods_in(&block.block));
-    let ranges = blocks.iter().map(|block| outside.ranges().at(&block.block));
-    let within = Within {
+    let ranges = match for_nodes {
+        true => outside.ranges(),
+        false => outside.known(),
+    };
+    let ranges = blocks.iter().map(|block| ranges.at(&block.block));
+    Within {
         ranges: ranges.flatten().copied().collect(),
         workloads: pods.flatten().cloned().collect(),
         nodes: nodes.map(|(name, _)| name.clone()).collect(),
         services: services.map(|service| service.name.clone()).collect(),
         api_server: strange(cluster).any(holds),
-    };
-    (!within.is_empty()).then(|| Box::new(within))
+    }
 }
 
 /// The addresses of the API server that are no node's.

@@ -15,7 +15,8 @@ const FEW: usize = 4;
 /// What of the cluster lies inside blocks.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Within {
-    /// Ranges of pods and services, of which at least a part lies inside.
+    /// Ranges of pods and services, of which at least a part lies inside; those that hold nodes too only where the blocks
+    /// are not meant for nodes.
     pub ranges: Few<IpNet>,
     /// Workloads of which a pod has an address there.
     pub workloads: Few<WorkloadName>,
