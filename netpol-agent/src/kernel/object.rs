@@ -4,13 +4,16 @@ use std::io;
 use std::path::Path;
 
 use aya::maps::{Array, Map, MapData};
-use aya::programs::Program;
+use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use netpol_common::abi::Meta;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::layout::{MapName, ring_bytes};
 use super::{KernelError, KernelOptions, Programs};
+
+/// How often a program is given to the verifier, as libbpf does (`PROG_LOAD_ATTEMPTS`).
+const TRIES: usize = 5;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netpol"));
 
@@ -31,18 +34,37 @@ pub(super) fn load(options: &KernelOptions) -> Result<Ebpf, KernelError> {
     let mut ebpf = loader.load(OBJECT)?;
     let Programs { from_pod, to_pod } = programs(&mut ebpf)?;
     for (name, program) in [("from_pod", from_pod), ("to_pod", to_pod)] {
-        program
-            .load()
-            .map_err(|error| KernelError::program(name, error))?;
+        let loaded = patiently(is_interrupted, || program.load());
+        loaded.map_err(|error| KernelError::program(name, error))?;
     }
     Ok(ebpf)
+}
+
+/// Tries again what was interrupted.
+fn patiently<E>(
+    is_interrupted: impl Fn(&E) -> bool,
+    mut load: impl FnMut() -> Result<(), E>,
+) -> Result<(), E> {
+    for _ in 1..TRIES {
+        match load() {
+            Err(error) if is_interrupted(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    load()
+}
+
+/// Whether the verifier stopped because its thread had a signal or other work waiting, which says nothing of the program.
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Loads both classifiers again.
 pub(super) fn load_again(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let Programs { from_pod, to_pod } = programs(ebpf)?;
     for (name, program) in [("from_pod", from_pod), ("to_pod", to_pod)] {
-        let again = program.unload().and_then(|()| program.load());
+        let again = program.unload();
+        let again = again.and_then(|()| patiently(is_interrupted, || program.load()));
         again.map_err(|error| KernelError::program(name, error))?;
     }
     Ok(())
@@ -120,4 +142,30 @@ fn random() -> Result<u64, KernelError> {
         return Ok(u64::from_ne_bytes(bytes));
     }
     Err(KernelError::Random(io::Error::last_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_interrupted_is_tried_again_and_nothing_else() {
+        let loaded = |outcomes: &[i32]| {
+            let mut outcomes = outcomes.iter();
+            let load = || match outcomes.next() {
+                Some(0) => Ok(()),
+                Some(code) => Err(io::Error::from_raw_os_error(*code)),
+                None => panic!("tried too often"),
+            };
+            let interrupted = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            let outcome = patiently(interrupted, load);
+            outcome.map_err(|error| error.raw_os_error())
+        };
+        let (again, denied) = (libc::EAGAIN, libc::EACCES);
+        assert_eq!(loaded(&[0]), Ok(()));
+        assert_eq!(loaded(&[again, again, 0]), Ok(()));
+        assert_eq!(loaded(&[again, denied]), Err(Some(denied)));
+        assert_eq!(loaded(&[denied]), Err(Some(denied)));
+        assert_eq!(loaded(&[again; TRIES]), Err(Some(again)));
+    }
 }

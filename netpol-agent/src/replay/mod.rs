@@ -2,8 +2,8 @@
 //!
 //! [`pcap`] reads packet captures, [`hubble`] the JSON that Hubble exports, [`conntrack`] dumps of the connection
 //! tracking table. Each hands [`FlowRecord`](netpol_common::record::FlowRecord)s on as it reads, one for each edge,
-//! outcome and hour, so that what is held grows with the number of distinct edges and not with the input. The same
-//! input gives the same records in the same order.
+//! outcome and hour in a row, so that what is held grows with the number of distinct edges and not with the input. The
+//! same input gives the same records in the same order.
 
 mod connections;
 pub mod conntrack;
