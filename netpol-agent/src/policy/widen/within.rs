@@ -58,3 +58,39 @@ fn strange(cluster: &Cluster) -> impl Iterator<Item = &IpAddr> {
     let of_node = |address: &IpAddr| cluster.nodes.values().any(|own| own.contains(address));
     (cluster.api_server.iter()).filter(move |address| !of_node(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use ipnet::IpNet;
+
+    use super::*;
+    use crate::policy::options::OptionsFor;
+    use crate::policy::outside::Outsides;
+    use crate::policy::widen::plain;
+
+    #[test]
+    fn a_range_that_holds_nodes_is_named_unless_the_blocks_are_meant_for_nodes() {
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let options = Options {
+            cluster_ranges: [net("10.0.0.0/8"), net("10.1.0.0/16")].into(),
+            ..Options::default()
+        };
+        let cluster = Cluster {
+            nodes: [("one".to_owned(), ["10.0.0.1".parse().unwrap()].into())].into(),
+            ..Cluster::default()
+        };
+        let outsides = Outsides::new(&OptionsFor::from(options.clone()));
+        let outside = outsides.of(&cluster, &options);
+        let named = |for_nodes: bool| {
+            let blocks = plain([net("10.0.0.0/12")]);
+            let ranges = found(&cluster, &outside, &blocks, for_nodes).ranges;
+            ranges
+                .first
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named(false), ["10.0.0.0/8"]);
+        assert_eq!(named(true), ["10.1.0.0/16"]);
+    }
+}
